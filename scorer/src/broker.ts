@@ -1,0 +1,58 @@
+// What the pipeline needs of a log of messages. Two adapters: broker-kafka.ts (kafkajs), broker-sqlite.ts (embedded).
+
+/** One message of the log, as it was sent. */
+export type Message = {
+  readonly offset: bigint;
+  /** When the log took the message, milliseconds since the Unix epoch. */
+  readonly timeMs: number;
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+  readonly headers: Readonly<Record<string, Uint8Array>>;
+};
+
+/** What one fetch brought of one partition: the unit in which readings are scored and stored. */
+export type Fetched = {
+  readonly partition: number;
+  /** The offset that the fetch asked for. The first message may lie beyond it (compaction, control records). */
+  readonly from: bigint;
+  /** The offset after the last message: where the next fetch has to begin. */
+  readonly next: bigint;
+  /** In ascending order of offsets, never empty. */
+  readonly messages: readonly Message[];
+};
+
+/** A message to be sent. */
+export type Outgoing = {
+  readonly key: string | Uint8Array | null;
+  readonly value: Uint8Array;
+  readonly headers?: Readonly<Record<string, string>>;
+};
+
+/** The first offset that the log still has, and the one that the next message will get. */
+export type Watermarks = { readonly start: bigint; readonly end: bigint };
+
+export type BlockHandlers = {
+  /** These partitions are this process's from now on; whatever it knew about any partition is in doubt. */
+  assigned(partitions: readonly number[]): void;
+  /**
+   * Handles one block and answers whether it was stored. `false`: it was dropped and the position sought.
+   * Never throws. Waits without a bound must end when `left` rejects: the group gave this process up.
+   */
+  block(fetched: Fetched, left: Promise<never>): Promise<boolean>;
+};
+
+export type Broker = {
+  /** Begins to deliver blocks of the topic of readings, never two of one partition at a time. */
+  consume(handlers: BlockHandlers): Promise<void>;
+  /** Makes the next fetch of the partition begin at `offset`. */
+  seek(partition: number, offset: bigint): void;
+  watermarks(partition: number): Promise<Watermarks>;
+  /** Resolves when the log has all of them for good (acks=all), in the order given per key. */
+  publish(topic: string, messages: readonly Outgoing[]): Promise<void>;
+  /** Tells the log how far this group is, for lag metrics only; the store's position is what counts. Never fails. */
+  reportPosition(partition: number, next: bigint): void;
+  /** Whether the log could be reached lately. */
+  isReady(): boolean;
+  /** Ends delivery after the blocks under way, leaves the group and closes the connections. */
+  close(): Promise<void>;
+};
