@@ -1,0 +1,339 @@
+// One reading's life: bytes in → decode → score → judge → store (with the position) → publish → report.
+// It decides what happens in which order and what is tried again; the adapters of broker and store do the rest.
+import { create, toBinary } from '@bufbuild/protobuf';
+import type { Engine, Rejection } from '@lonetree/core-wasm';
+import { AnomalySchema, DeadLetterSchema } from '@lonetree/proto';
+import type { BlockHandlers, Broker, Fetched, Message, Outgoing } from './broker.ts';
+import { encodeJsonReadings } from './reading-json.ts';
+import type { AnomalyRecord, Segment, Store, Verdicts } from './store.ts';
+
+/** The model that scores now, and its id in the store. */
+export type ActiveModel = { readonly engine: Engine; readonly modelId: number };
+
+/** What the pipeline tells the metrics: once a block, never once a reading. */
+export type PipelineObserver = {
+  stored(block: {
+    readonly partition: number;
+    readonly messageCount: number;
+    readonly readingCount: number;
+    readonly ignoredFeatureCount: number;
+    readonly anomalies: readonly AnomalyRecord[];
+    readonly refused: readonly Rejection[];
+  }): void;
+  /** A block was dropped: it did not begin at the position, or another scorer was faster. */
+  dropped(partition: number, reason: 'elsewhere' | 'fenced' | 'error'): void;
+  /** The log had deleted messages before they were read. */
+  gapSkipped(partition: number, messageCount: bigint): void;
+};
+
+export type PipelineLog = {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+};
+
+export type PipelineOptions = {
+  readonly broker: Broker;
+  readonly store: Store;
+  readonly activeModel: () => ActiveModel;
+  readonly topics: { readonly readings: string; readonly anomalies: string; readonly deadLetters: string };
+  readonly log: PipelineLog;
+  readonly observer: PipelineObserver;
+  readonly wait: (milliseconds: number) => Promise<void>;
+  /** First and longest wait before something that failed is tried again. */
+  readonly retry: { readonly firstMs: number; readonly maxMs: number };
+};
+
+export type Pipeline = {
+  readonly handlers: BlockHandlers;
+  /** Why partitions stand still that this process should read; empty when all is well. */
+  troubles(): readonly string[];
+};
+
+/** The stored position is beyond the end of the log: the log is another one, or was cut. */
+class PositionBeyondEnd extends Error {}
+
+export function createPipeline(options: PipelineOptions): Pipeline {
+  const { broker, store, topics, log, observer } = options;
+  /** Per partition of ours: where the next block has to begin. Absent or pending: in doubt. */
+  const positions = new Map<number, Promise<bigint>>();
+  const troubles = new Map<number, string>();
+
+  /** Reads the position again, publishes the last block's anomalies again, and seeks. Repeats until it succeeds. */
+  function resume(partition: number, reason: string): Promise<bigint> {
+    const isCurrent = () => positions.get(partition) === promise;
+    const promise: Promise<bigint> = Promise.resolve().then(async () => {
+      for (let waitMs = options.retry.firstMs; ; waitMs = Math.min(waitMs * 2, options.retry.maxMs)) {
+        try {
+          const next = await findPosition(partition);
+          if (!isCurrent()) throw new Error('superseded');
+          broker.seek(partition, next);
+          troubles.delete(partition);
+          log.info({ partition, position: next, reason }, 'resumed');
+          return next;
+        } catch (error) {
+          if (!isCurrent()) throw error; // Assigned anew or given away meanwhile: whoever did that resumes.
+          noteTrouble(partition, error);
+          await options.wait(waitMs);
+        }
+      }
+    });
+    promise.catch(() => {}); // Whoever waits for it sees the error; it is no error when nobody does.
+    positions.set(partition, promise);
+    return promise;
+  }
+
+  /** Logs a trouble when it is new, so that an hour without a database is a line and not a thousand. */
+  function noteTrouble(partition: number, error: unknown): void {
+    const trouble = error instanceof Error ? error.message : String(error);
+    if (troubles.get(partition) !== trouble) log.error({ partition, err: error }, 'partition stands still');
+    troubles.set(partition, trouble);
+  }
+
+  async function findPosition(partition: number): Promise<bigint> {
+    const { start, end } = await broker.watermarks(partition);
+    const { next, anomalies } = await store.position(partition, start);
+    await publishAnomalies(anomalies);
+    if (next > end) {
+      throw new PositionBeyondEnd(
+        `The stored position ${next} of ${topics.readings}/${partition} is beyond the log's end ${end}: it is not the log that was read before. ` +
+          'Point this scorer at the right log, or give it a group of its own (KAFKA_GROUP).',
+      );
+    }
+    if (next >= start) return next;
+    log.error({ partition, from: next, to: start }, 'messages were deleted from the log before they were read');
+    if (!(await store.skipGap(partition, next, start))) throw new Error('another scorer moved the position');
+    observer.gapSkipped(partition, start - next);
+    return start;
+  }
+
+  async function publishAnomalies(anomalies: readonly AnomalyRecord[]): Promise<void> {
+    if (anomalies.length > 0) await broker.publish(topics.anomalies, anomalies.map(encodeAnomaly));
+  }
+
+  async function handleBlock(fetched: Fetched, left: Promise<never>): Promise<boolean> {
+    const { partition } = fetched;
+    const position = await Promise.race([positions.get(partition) ?? resume(partition, 'position unknown'), left]);
+    if (fetched.from !== position) {
+      observer.dropped(partition, 'elsewhere');
+      broker.seek(partition, position);
+      return false;
+    }
+    try {
+      for (let index = 0; index < fetched.messages.length; ) {
+        const stored = await storeSome(fetched, index);
+        if (stored === 'fenced') {
+          observer.dropped(partition, 'fenced');
+          await Promise.race([resume(partition, 'another scorer was faster'), left]);
+          return false;
+        }
+        index = stored.nextIndex;
+        await publishAnomalies(stored.anomalies);
+      }
+    } catch (error) {
+      observer.dropped(partition, 'error');
+      noteTrouble(partition, error);
+      await Promise.race([resume(partition, 'storing or publishing failed'), left]);
+      return false;
+    }
+    positions.set(partition, Promise.resolve(fetched.next));
+    broker.reportPosition(partition, fetched.next);
+    return true;
+  }
+
+  /** Stores as many messages from `firstIndex` on as fit into the engine, dead letters first. */
+  async function storeSome(fetched: Fetched, firstIndex: number) {
+    const score = () => scoreMessages(options.activeModel(), topics.readings, fetched, firstIndex);
+    let scored = score();
+    if (scored.deadLetters.length > 0) {
+      // A refused message is kept before the position moves past it. Publishing takes a while, in which other
+      // partitions use the engine's memory: score again afterwards. Rare enough to be simple.
+      await broker.publish(topics.deadLetters, scored.deadLetters);
+      scored = score();
+    }
+    const { verdicts, nextIndex } = scored;
+    if (!(await store.write(verdicts))) return 'fenced';
+    observer.stored({
+      partition: fetched.partition,
+      messageCount: nextIndex - firstIndex,
+      readingCount: scored.readingCount,
+      ignoredFeatureCount: scored.ignoredFeatureCount,
+      anomalies: verdicts.anomalies,
+      refused: scored.refused,
+    });
+    return { nextIndex, anomalies: verdicts.anomalies };
+  }
+
+  return {
+    handlers: {
+      assigned(partitions) {
+        positions.clear();
+        troubles.clear();
+        for (const partition of partitions) resume(partition, 'assigned');
+      },
+      block: (fetched, left) =>
+        handleBlock(fetched, left).catch((error) => {
+          // Only an ended wait comes here: the group gave this process up, or the partition was assigned anew.
+          log.info({ partition: fetched.partition, err: error }, 'block left to whoever has the partition now');
+          return false;
+        }),
+    },
+    troubles: () => [...troubles].map(([partition, trouble]) => `partition ${partition}: ${trouble}`),
+  };
+}
+
+type Scored = {
+  readonly verdicts: Verdicts;
+  /** The first message that did not fit any more. */
+  readonly nextIndex: number;
+  readonly readingCount: number;
+  readonly ignoredFeatureCount: number;
+  readonly refused: readonly Rejection[];
+  readonly deadLetters: readonly Outgoing[];
+};
+
+/** Decodes and scores messages from `firstIndex` on, as many as the engine has room for. Waits for nothing. */
+export function scoreMessages({ engine, modelId }: ActiveModel, topic: string, fetched: Fetched, firstIndex: number): Scored {
+  const { partition, messages } = fetched;
+  const segments: Segment[] = [];
+  const refused: Rejection[] = [];
+  const deadLetters: Outgoing[] = [];
+  let readingCount = 0;
+  let ignoredFeatureCount = 0;
+  let index = firstIndex;
+  engine.begin();
+  for (; index < messages.length; index += 1) {
+    const message = messages[index] as Message;
+    const encoded = toBatch(message);
+    const appended = 'rejected' in encoded ? encoded : engine.append(encoded.batch);
+    if ('full' in appended) break;
+    if ('rejected' in appended) {
+      refused.push(appended.rejected);
+      deadLetters.push(encodeDeadLetter({ topic, partition, message, rejection: appended.rejected }));
+      continue;
+    }
+    segments.push({ offset: message.offset, rowStart: readingCount, rowCount: appended.rowCount });
+    readingCount += appended.rowCount;
+    ignoredFeatureCount += appended.ignoredFeatureCount;
+  }
+  const block = engine.score();
+  if (block.rowCount !== readingCount) throw new Error(`assertion failed: ${readingCount} readings decoded, ${block.rowCount} scored`);
+  const verdicts: Verdicts = {
+    partition,
+    from: firstIndex === 0 ? fetched.from : offsetOf(messages, firstIndex),
+    next: index < messages.length ? offsetOf(messages, index) : fetched.next,
+    modelId,
+    modelOffset: engine.model.offset,
+    block,
+    segments,
+    anomalies: collectAnomalies({ engine, topic, partition, block, segments }),
+  };
+  return { verdicts, nextIndex: index, readingCount, ignoredFeatureCount, refused, deadLetters };
+}
+
+const offsetOf = (messages: readonly Message[], index: number): bigint => (messages[index] as Message).offset;
+
+/** Both kinds of message as a SensorBatch: Protobuf as it is, JSON encoded anew. */
+function toBatch({ value, headers, timeMs }: Message): { readonly batch: Uint8Array } | { readonly rejected: Rejection } {
+  if (value === null || value.length === 0) {
+    return { rejected: { reason: 'empty-message', detail: 'The message has no value.' } };
+  }
+  return isJson(value, headers['content-type']) ? encodeJsonReadings(value, { fallbackTimeMs: timeMs }) : { batch: value };
+}
+
+/** By its header; without one by its first byte, which begins no field of a SensorBatch. */
+function isJson(value: Uint8Array, contentType: Uint8Array | undefined): boolean {
+  if (contentType === undefined) return value[0] === '{'.charCodeAt(0);
+  return new TextDecoder().decode(contentType).includes('json');
+}
+
+function collectAnomalies({ engine, topic, partition, block, segments }: {
+  readonly engine: Engine;
+  readonly topic: string;
+  readonly partition: number;
+  readonly block: Verdicts['block'];
+  readonly segments: readonly Segment[];
+}): AnomalyRecord[] {
+  const { features, offset: modelOffset, sha256 } = engine.model;
+  const anomalies: AnomalyRecord[] = [];
+  let segmentIndex = 0;
+  for (const [anomalyIndex, row] of block.anomalyRows.entries()) {
+    while (row >= endOf(segments, segmentIndex)) segmentIndex += 1;
+    const { offset, rowStart } = segments[segmentIndex] as Segment;
+    const severity = block.severities[row] as number;
+    const score = block.scores[row] as number;
+    anomalies.push({
+      id: `${topic}-${partition}-${offset}-${row - rowStart}`,
+      topic,
+      partition,
+      offset,
+      row: row - rowStart,
+      station: block.station(row),
+      timeMs: block.times[row] as number,
+      values: features.map((_, feature) => present(block.values[row * block.valueStride + feature] as number)),
+      features,
+      score,
+      decision: score - modelOffset,
+      severity: present(severity),
+      reasons: block.reasonsOf(anomalyIndex),
+      modelSha256: sha256,
+    });
+  }
+  return anomalies;
+}
+
+const endOf = (segments: readonly Segment[], index: number): number => {
+  const { rowStart, rowCount } = segments[index] as Segment;
+  return rowStart + rowCount;
+};
+
+const present = (value: number): number | null => (Number.isNaN(value) ? null : value);
+
+const protobufHeader = (messageType: string) => `application/x-protobuf; messageType="lonetree.v1.${messageType}"`;
+
+function encodeAnomaly({ features, values, severity, offset, timeMs, reasons, ...rest }: AnomalyRecord): Outgoing {
+  const anomaly = create(AnomalySchema, {
+    ...rest,
+    offset,
+    timeMs: BigInt(timeMs),
+    reasons: [...reasons],
+    values: features.map((name, feature) => {
+      const value = values[feature] ?? null;
+      return value === null ? { name } : { name, value };
+    }),
+    ...(severity === null ? {} : { severity }),
+  });
+  return {
+    key: rest.station,
+    value: toBinary(AnomalySchema, anomaly),
+    headers: { 'content-type': protobufHeader('Anomaly'), id: rest.id },
+  };
+}
+
+function encodeDeadLetter({ topic, partition, message, rejection }: {
+  readonly topic: string;
+  readonly partition: number;
+  readonly message: Message;
+  readonly rejection: Rejection;
+}): Outgoing {
+  const letter = create(DeadLetterSchema, {
+    topic,
+    partition,
+    offset: message.offset,
+    reason: rejection.reason,
+    detail: rejection.detail,
+    key: message.key ?? new Uint8Array(),
+    value: message.value ?? new Uint8Array(),
+    headers: { ...message.headers },
+    messageTimeMs: BigInt(message.timeMs),
+  });
+  return {
+    key: message.key,
+    value: toBinary(DeadLetterSchema, letter),
+    headers: {
+      'content-type': protobufHeader('DeadLetter'),
+      id: `${topic}-${partition}-${message.offset}`,
+      reason: rejection.reason,
+    },
+  };
+}
