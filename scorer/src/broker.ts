@@ -31,6 +31,9 @@ export type Outgoing = {
 /** The first offset that the log still has, and the one that the next message will get. */
 export type Watermarks = { readonly start: bigint; readonly end: bigint };
 
+/** Thrown by `publish` when the topic takes no message of that size, however often it is tried. */
+export class MessageTooLarge extends Error {}
+
 export type BlockHandlers = {
   /** These partitions are this process's from now on; whatever it knew about any partition is in doubt. */
   assigned(partitions: readonly number[]): void;

@@ -3,12 +3,15 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import type { Engine, Rejection } from '@lonetree/core-wasm';
 import { AnomalySchema, DeadLetterSchema } from '@lonetree/proto';
-import type { BlockHandlers, Broker, Fetched, Message, Outgoing } from './broker.ts';
+import { type BlockHandlers, type Broker, type Fetched, type Message, MessageTooLarge, type Outgoing } from './broker.ts';
 import { encodeJsonReadings } from './reading-json.ts';
 import type { AnomalyRecord, Segment, Store, Verdicts } from './store.ts';
 
+/** What the pipeline uses of an engine. From `begin` to the last look at the block nothing may wait in between. */
+export type Scoring = Pick<Engine, 'model' | 'begin' | 'append' | 'score'>;
+
 /** The model that scores now, and its id in the store. */
-export type ActiveModel = { readonly engine: Engine; readonly modelId: number };
+export type ActiveModel = { readonly engine: Scoring; readonly modelId: number };
 
 /** What the pipeline tells the metrics: once a block, never once a reading. */
 export type PipelineObserver = {
@@ -111,6 +114,21 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     if (anomalies.length > 0) await broker.publish(topics.anomalies, anomalies.map(encodeAnomaly));
   }
 
+  /** A letter that is too large for its topic goes without its value: its origin says where the value still is. */
+  async function publishDeadLetters(letters: readonly DeadLetterDraft[]): Promise<void> {
+    try {
+      await broker.publish(topics.deadLetters, letters.map(encodeDeadLetter));
+    } catch (error) {
+      if (!(error instanceof MessageTooLarge)) throw error;
+      for (const letter of letters) {
+        await broker.publish(topics.deadLetters, [encodeDeadLetter(letter)]).catch((cause) => {
+          if (!(cause instanceof MessageTooLarge)) throw cause;
+          return broker.publish(topics.deadLetters, [encodeDeadLetter(withoutValue(letter))]);
+        });
+      }
+    }
+  }
+
   async function handleBlock(fetched: Fetched, left: Promise<never>): Promise<boolean> {
     const { partition } = fetched;
     const position = await Promise.race([positions.get(partition) ?? resume(partition, 'position unknown'), left]);
@@ -148,7 +166,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     if (scored.deadLetters.length > 0) {
       // A refused message is kept before the position moves past it. Publishing takes a while, in which other
       // partitions use the engine's memory: score again afterwards. Rare enough to be simple.
-      await broker.publish(topics.deadLetters, scored.deadLetters);
+      await publishDeadLetters(scored.deadLetters);
       scored = score();
     }
     const { verdicts, nextIndex } = scored;
@@ -189,7 +207,7 @@ type Scored = {
   readonly readingCount: number;
   readonly ignoredFeatureCount: number;
   readonly refused: readonly Rejection[];
-  readonly deadLetters: readonly Outgoing[];
+  readonly deadLetters: readonly DeadLetterDraft[];
 };
 
 /** Decodes and scores messages from `firstIndex` on, as many as the engine has room for. Waits for nothing. */
@@ -197,7 +215,7 @@ export function scoreMessages({ engine, modelId }: ActiveModel, topic: string, f
   const { partition, messages } = fetched;
   const segments: Segment[] = [];
   const refused: Rejection[] = [];
-  const deadLetters: Outgoing[] = [];
+  const deadLetters: DeadLetterDraft[] = [];
   let readingCount = 0;
   let ignoredFeatureCount = 0;
   let index = firstIndex;
@@ -209,7 +227,7 @@ export function scoreMessages({ engine, modelId }: ActiveModel, topic: string, f
     if ('full' in appended) break;
     if ('rejected' in appended) {
       refused.push(appended.rejected);
-      deadLetters.push(encodeDeadLetter({ topic, partition, message, rejection: appended.rejected }));
+      deadLetters.push({ topic, partition, message, rejection: appended.rejected });
       continue;
     }
     segments.push({ offset: message.offset, rowStart: readingCount, rowCount: appended.rowCount });
@@ -248,7 +266,7 @@ function isJson(value: Uint8Array, contentType: Uint8Array | undefined): boolean
 }
 
 function collectAnomalies({ engine, topic, partition, block, segments }: {
-  readonly engine: Engine;
+  readonly engine: Scoring;
   readonly topic: string;
   readonly partition: number;
   readonly block: Verdicts['block'];
@@ -310,12 +328,19 @@ function encodeAnomaly({ features, values, severity, offset, timeMs, reasons, ..
   };
 }
 
-function encodeDeadLetter({ topic, partition, message, rejection }: {
+type DeadLetterDraft = {
   readonly topic: string;
   readonly partition: number;
   readonly message: Message;
   readonly rejection: Rejection;
-}): Outgoing {
+};
+
+function withoutValue({ message, rejection, ...origin }: DeadLetterDraft): DeadLetterDraft {
+  const detail = `${rejection.detail} Its value of ${message.value?.length ?? 0} bytes is too large for this topic; it is at its origin until the log deletes it.`;
+  return { ...origin, message: { ...message, value: null }, rejection: { ...rejection, detail } };
+}
+
+function encodeDeadLetter({ topic, partition, message, rejection }: DeadLetterDraft): Outgoing {
   const letter = create(DeadLetterSchema, {
     topic,
     partition,
