@@ -39,7 +39,9 @@ export function createBatcher(options: BatcherOptions): Batcher {
   checkOptions(options);
   const { stations, gatewayCount } = options;
   const senderCount = gatewayCount === 0 ? stations.length : Math.min(gatewayCount, stations.length);
-  const senders = Array.from({ length: senderCount }, (_, index) => createSender(index, senderCount, options));
+  const senders = Array.from({ length: senderCount }, (_, index) =>
+    createSender(index, senderCount, options),
+  );
   let sequence = 0;
   const send = (sender: Sender): SimulatedMessage => {
     const message = sender.send(sequence);
@@ -83,7 +85,8 @@ function createSender(senderIndex: number, senderCount: number, options: Batcher
     add({ stationIndex, timeMs, values }, dueMs) {
       stationIndices.push(stationIndex);
       timesMs.push(timeMs);
-      for (let index = 0; index < columns.length; index++) (columns[index] as number[]).push(values[index] as number);
+      for (let index = 0; index < columns.length; index++)
+        (columns[index] as number[]).push(values[index] as number);
       lastDueMs = dueMs;
       return timesMs.length >= size;
     },
@@ -124,7 +127,8 @@ function encode({ stations, features, stationIndices, timesMs, columns }: Rows):
     create(SensorBatchSchema, {
       stations: present.map((stationIndex) => stations[stationIndex] as string),
       // One station alone needs no indices.
-      stationIndices: present.length === 1 ? [] : stationIndices.map((stationIndex) => places.get(stationIndex) as number),
+      stationIndices:
+        present.length === 1 ? [] : stationIndices.map((stationIndex) => places.get(stationIndex) as number),
       baseTimeMs: BigInt(baseTimeMs),
       timeDeltasMs,
       columns: features.map(({ name, unit }, index) => ({ name, unit, values: columns[index] as number[] })),

@@ -64,8 +64,8 @@ function logBeta(alpha: number, beta: number): number {
 
 // Lanczos approximation with g = 7, nine coefficients by Godfrey.
 const LANCZOS = [
-  0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059,
-  12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7,
+  0.9999999999998099, 676.5203681218851, -1259.1392167224028, 771.3234287776531, -176.6150291621406,
+  12.507343278686905, -0.13857109526572012, 9.984369578019572e-6, 1.5056327351493116e-7,
 ] as const;
 
 /** ln Γ(x) for x ≥ 0.5. */
@@ -73,5 +73,5 @@ function logGamma(x: number): number {
   let sum: number = LANCZOS[0];
   for (let index = 1; index < LANCZOS.length; index++) sum += (LANCZOS[index] as number) / (x - 1 + index);
   const shifted = x + 6.5;
-  return 0.91893853320467274 + (x - 0.5) * Math.log(shifted) - shifted + Math.log(sum);
+  return 0.9189385332046728 + (x - 0.5) * Math.log(shifted) - shifted + Math.log(sum);
 }

@@ -18,9 +18,36 @@ export type Feature = {
 };
 
 export const FEATURES = [
-  { name: 'temperature', unit: 'Cel', alpha: 53.822, beta: 46.706, scale: 35, shift: 10, dailyAmplitude: 1, peakHour: 15 },
-  { name: 'humidity', unit: '%', alpha: 1.987, beta: 7.945, scale: 88, shift: 0, dailyAmplitude: 0.8, peakHour: 5 },
-  { name: 'sound', unit: 'dB', alpha: 264.759, beta: 261.59, scale: 130, shift: -11, dailyAmplitude: 0.6, peakHour: 13 },
+  {
+    name: 'temperature',
+    unit: 'Cel',
+    alpha: 53.822,
+    beta: 46.706,
+    scale: 35,
+    shift: 10,
+    dailyAmplitude: 1,
+    peakHour: 15,
+  },
+  {
+    name: 'humidity',
+    unit: '%',
+    alpha: 1.987,
+    beta: 7.945,
+    scale: 88,
+    shift: 0,
+    dailyAmplitude: 0.8,
+    peakHour: 5,
+  },
+  {
+    name: 'sound',
+    unit: 'dB',
+    alpha: 264.759,
+    beta: 261.59,
+    scale: 130,
+    shift: -11,
+    dailyAmplitude: 0.6,
+    peakHour: 13,
+  },
 ] as const satisfies readonly Feature[];
 
 /** How the features' latent normals go together beside the daily cycle: warm air is drier, noise follows nobody. */

@@ -1,6 +1,13 @@
 /** Lets the planned faults happen in a fleet, one at a time per station, and writes their labels. Pure. */
 import { FEATURES, standardDeviation } from './distribution.ts';
-import { type ActiveFault, distort, type FaultLabel, type FaultPlan, type PlannedFault, planFaults } from './faults.ts';
+import {
+  type ActiveFault,
+  distort,
+  type FaultLabel,
+  type FaultPlan,
+  type PlannedFault,
+  planFaults,
+} from './faults.ts';
 import type { Reading } from './fleet.ts';
 import { createStream } from './random.ts';
 
@@ -69,7 +76,12 @@ export function createFaultDesk({ plan, stations, seed, intervalMs, timeOf }: De
       if (fault === undefined) return;
       const { featureIndex, startIndex } = fault;
       const [noiseDraw] = noise.at(readingIndex, stationIndex);
-      values[featureIndex] = distort(fault, readingIndex - startIndex, values[featureIndex] as number, noiseDraw);
+      values[featureIndex] = distort(
+        fault,
+        readingIndex - startIndex,
+        values[featureIndex] as number,
+        noiseDraw,
+      );
     },
     takeLabels() {
       if (labels.length === 0) return NO_LABELS;
@@ -81,7 +93,11 @@ export function createFaultDesk({ plan, stations, seed, intervalMs, timeOf }: De
 }
 
 /** The drawn station, or the next one that has no fault at present; null when all have one. */
-function freeStation(draw: number, stationCount: number, active: ReadonlyMap<number, unknown>): number | null {
+function freeStation(
+  draw: number,
+  stationCount: number,
+  active: ReadonlyMap<number, unknown>,
+): number | null {
   const drawn = Math.floor(draw * stationCount);
   for (let step = 0; step < stationCount; step++) {
     const stationIndex = (drawn + step) % stationCount;

@@ -6,7 +6,9 @@ export type FaultKind = (typeof FAULT_KINDS)[number];
 
 /** How often a fault begins; without `kinds` every kind occurs. */
 export type FaultPlan = { readonly kinds?: readonly FaultKind[] } & (
-  | { /** Poisson: the mean number per station and hour, the kind drawn at random. */ readonly perStationHour: number }
+  | {
+      /** Poisson: the mean number per station and hour, the kind drawn at random. */ readonly perStationHour: number;
+    }
   | { /** One somewhere in the fleet every so often, the kinds in turn. */ readonly everyMs: number }
 );
 

@@ -38,7 +38,10 @@ export const STATION_COUNT_MAX = 1_000_000;
 export function createFleet(options: FleetOptions): Fleet {
   checkOptions(options);
   const { stationCount, seed, intervalMs, startMs } = options;
-  const stations = Array.from({ length: stationCount }, (_, index) => `station-${String(index + 1).padStart(3, '0')}`);
+  const stations = Array.from(
+    { length: stationCount },
+    (_, index) => `station-${String(index + 1).padStart(3, '0')}`,
+  );
   const signal = options.mode === 'independent' ? independentSignal(seed) : correlatedSignal(options);
   const timeOf = (stationIndex: number, readingIndex: number): number =>
     Math.floor(startMs + intervalMs * (readingIndex + stationIndex / stationCount));
@@ -67,7 +70,9 @@ export function createFleet(options: FleetOptions): Fleet {
 
 function checkOptions({ stationCount, intervalMs, startMs, faults }: FleetOptions): void {
   if (!Number.isInteger(stationCount) || stationCount < 1 || stationCount > STATION_COUNT_MAX) {
-    throw new RangeError(`stationCount is ${stationCount}; give a whole number from 1 to ${STATION_COUNT_MAX}`);
+    throw new RangeError(
+      `stationCount is ${stationCount}; give a whole number from 1 to ${STATION_COUNT_MAX}`,
+    );
   }
   if (!(intervalMs > 0) || !Number.isFinite(intervalMs)) {
     throw new RangeError(`intervalMs is ${intervalMs}; give a number above 0`);
@@ -78,5 +83,6 @@ function checkOptions({ stationCount, intervalMs, startMs, faults }: FleetOption
   if (!(frequency > 0) || !Number.isFinite(frequency)) {
     throw new RangeError(`the fault plan says ${frequency}; give a number above 0, or null for no faults`);
   }
-  if (faults.kinds?.length === 0) throw new RangeError('the fault plan names no kind; leave `kinds` out for all');
+  if (faults.kinds?.length === 0)
+    throw new RangeError('the fault plan names no kind; leave `kinds` out for all');
 }

@@ -4,7 +4,7 @@ export { createBatcher, type SimulatedMessage } from './batch.ts';
 export { FEATURES } from './distribution.ts';
 export type { FaultKind, FaultLabel, FaultPlan } from './faults.ts';
 export { createFleet, type Fleet, type FleetMode, type FleetOptions, type Reading } from './fleet.ts';
-export { type SimulatorOptions, type SimulatorSummary, runSimulator } from './run.ts';
+export { runSimulator, type SimulatorOptions, type SimulatorSummary } from './run.ts';
 
 /** What `bun run start` simulates: a small lively fleet where something breaks every few seconds. */
 export const defaultDemo = {

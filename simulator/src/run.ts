@@ -4,7 +4,7 @@ import { systemClock } from './clock.ts';
 import { FEATURES } from './distribution.ts';
 import { FAULT_KINDS, type FaultKind, type FaultLabel, type FaultPlan } from './faults.ts';
 import { createFleet, type Fleet, type FleetMode } from './fleet.ts';
-import { type Clock, pace, type Publish } from './pace.ts';
+import { type Clock, type Publish, pace } from './pace.ts';
 
 export type SimulatorOptions = {
   readonly stationCount: number;
@@ -33,7 +33,8 @@ export type SimulatorOptions = {
 export type SimulatorSummary = {
   readonly messageCount: number;
   readonly readingCount: number;
-  readonly faultCounts: Readonly<Record<FaultKind, number>>;
+  /** Faults that have begun; null when the readings were not simulated. */
+  readonly faultCounts: Readonly<Record<FaultKind, number>> | null;
   readonly durationMs: number;
   /** How far behind their scheduled times messages left; 0 when unpaced. */
   readonly latenessMaxMs: number;
@@ -44,7 +45,9 @@ export type SimulatorSummary = {
 export async function runSimulator(options: SimulatorOptions): Promise<SimulatorSummary> {
   const { stationCount, readingsPerSecond, signal } = options;
   if (readingsPerSecond !== null && !(readingsPerSecond > 0)) {
-    throw new RangeError(`readingsPerSecond is ${readingsPerSecond}; give a number above 0, or null for no limit`);
+    throw new RangeError(
+      `readingsPerSecond is ${readingsPerSecond}; give a number above 0, or null for no limit`,
+    );
   }
   const clock = options.clock ?? systemClock;
   const rowMs = readingsPerSecond === null ? 0 : 1_000 / readingsPerSecond;

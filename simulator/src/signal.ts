@@ -22,7 +22,11 @@ export function independentSignal(seed: number): Signal {
 const MEMORY_MS = 20 * 60_000;
 const DAY_MS = 86_400_000;
 
-type CorrelatedOptions = { readonly seed: number; readonly stationCount: number; readonly intervalMs: number };
+type CorrelatedOptions = {
+  readonly seed: number;
+  readonly stationCount: number;
+  readonly intervalMs: number;
+};
 
 /** A Gaussian copula: correlated AR(1) noise per station on a daily cycle, mapped so that the marginals stay. */
 export function correlatedSignal({ seed, stationCount, intervalMs }: CorrelatedOptions): Signal {
@@ -35,13 +39,15 @@ export function correlatedSignal({ seed, stationCount, intervalMs }: CorrelatedO
   const normals = new Float64Array(FEATURES.length);
   return ({ stationIndex, values }, readingIndex, timeMs) => {
     const draws = stream.at(readingIndex, stationIndex);
-    for (let index = 0; index < normals.length; index++) normals[index] = normalQuantile(draws[index] as number);
+    for (let index = 0; index < normals.length; index++)
+      normals[index] = normalQuantile(draws[index] as number);
     for (let index = 0; index < values.length; index++) {
       const feature = FEATURES[index] as (typeof FEATURES)[number];
       const place = stationIndex * FEATURES.length + index;
       const innovation = dot(factor[index] as readonly number[], normals);
       // The first noise is a whole one, so the process is stationary from its first reading.
-      noises[place] = readingIndex === 0 ? innovation : memory * (noises[place] as number) + fresh * innovation;
+      noises[place] =
+        readingIndex === 0 ? innovation : memory * (noises[place] as number) + fresh * innovation;
       const amplitude = feature.dailyAmplitude;
       const day = Math.cos((2 * Math.PI * (timeMs - feature.peakHour * 3_600_000)) / DAY_MS);
       const latent = amplitude * day + Math.sqrt(1 - (amplitude * amplitude) / 2) * (noises[place] as number);
