@@ -1,0 +1,211 @@
+// The host of the WebAssembly module: loads a forest, hands messages over, shows the results. It computes nothing itself.
+import { readFile } from 'node:fs/promises';
+import { type Model, readModel } from './model.ts';
+import { ForestRefused, forestRefusal, type Rejection, rejection } from './refusals.ts';
+
+/** A message of more bytes is rejected without a look at it. */
+export const messageSizeMax = 16 << 20;
+/** A forest file of more bytes is refused without a look at it. */
+export const forestSizeMax = 256 << 20;
+
+export type Appended =
+  | { readonly rowCount: number; readonly ignoredFeatureCount: number }
+  | { readonly rejected: Rejection }
+  /** The block has readings and no room for these: score it, begin the next one, and append again. */
+  | { readonly full: true };
+
+/**
+ * A scored block: views into WebAssembly memory, valid until the next `begin`. Copy or encode before any await.
+ * Row r's value of feature f is `values[r * valueStride + f]`, NaN where missing.
+ */
+export type Block = {
+  readonly rowCount: number;
+  readonly featureCount: number;
+  readonly values: Float32Array;
+  readonly valueStride: number;
+  /** Milliseconds since the Unix epoch. */
+  readonly times: Float64Array;
+  /** Path-length sums, scikit-learn's bits. */
+  readonly sums: Float64Array;
+  /** scikit-learn's `score_samples`: in [−1, 0], within 2.3e-16. */
+  readonly scores: Float64Array;
+  /** Decades of rarity; NaN when the model carries no calibration. */
+  readonly severities: Float64Array;
+  /** 1 where abnormal. */
+  readonly isAnomaly: Uint8Array;
+  /** The abnormal rows, ascending. */
+  readonly anomalyRows: Uint32Array;
+  /** The reasons of the abnormal row `anomalyRows[anomalyIndex]`: forest, then high, low and missing by feature. */
+  reasonsOf(anomalyIndex: number): string[];
+  station(row: number): string;
+  /** The station's UTF-8 bytes: `memory.subarray(stationStart[row], stationStart[row] + stationLength[row])`. */
+  readonly memory: Uint8Array;
+  readonly stationStart: Uint32Array;
+  readonly stationLength: Uint32Array;
+};
+
+type Kernel = {
+  readonly memory: WebAssembly.Memory;
+  reserveForest(size: number): number;
+  loadForest(at: number, size: number): number;
+  refusalPlace(): number;
+  begin(): void;
+  reserveMessage(size: number): number;
+  append(at: number, size: number): number;
+  ignoredFeatureCount(): number;
+  rejectionCode(): number;
+  rejectionDetail(): number;
+  rejectionSecondDetail(): number;
+  loadRows(at: number, count: number): number;
+  sumRows(): void;
+  score(): number;
+} & { readonly [address in Address]: WebAssembly.Global };
+type Address =
+  | 'rowCount'
+  | 'rowCountMax'
+  | 'rowSize'
+  | 'rows'
+  | 'sums'
+  | 'scores'
+  | 'severities'
+  | 'times'
+  | 'stationPlaces'
+  | 'stationSizes'
+  | 'verdicts'
+  | 'abnormalRows'
+  | 'abnormalCount'
+  | 'firstReasons'
+  | 'reasons';
+
+const appendFull = -2;
+const reasonKinds = ['forest', 'high', 'low', 'missing'] as const;
+const featuresPerKind = 1024;
+const noMemory = 0xffffffff;
+const utf8 = new TextDecoder();
+
+let compiled: Promise<WebAssembly.Module> | undefined;
+const compileOnce = () => {
+  compiled ??= readFile(new URL('kernel.wasm', import.meta.url)).then((bytes) => WebAssembly.compile(bytes));
+  return compiled;
+};
+
+/** One loaded forest in a WebAssembly instance of its own: another model is another Engine. */
+export class Engine {
+  readonly model: Model;
+  /** The most readings of one block. */
+  readonly rowCountMax: number;
+  readonly #kernel: Kernel;
+
+  private constructor(kernel: Kernel, model: Model) {
+    this.#kernel = kernel;
+    this.model = model;
+    this.rowCountMax = kernel.rowCountMax.value >>> 0;
+  }
+
+  /** Checks the file, runs its self-test and readies it for scoring. Throws ForestRefused. */
+  static async load(forest: Uint8Array): Promise<Engine> {
+    if (forest.length > forestSizeMax) throw new ForestRefused('size', `it has ${forest.length} bytes; the most is ${forestSizeMax}.`);
+    const instance = await WebAssembly.instantiate(await compileOnce(), {});
+    const kernel = instance.exports as unknown as Kernel;
+    const at = kernel.reserveForest(forest.length) >>> 0;
+    if (at === 0) throw new ForestRefused('memory', 'there is not enough memory to load it.');
+    new Uint8Array(kernel.memory.buffer, at, forest.length).set(forest);
+    const code = kernel.loadForest(at, forest.length);
+    if (code !== 0) throw forestRefusal(code, kernel.refusalPlace() >>> 0);
+    return new Engine(kernel, readModel(forest));
+  }
+
+  /** Forgets the block; its views are dead from here on. */
+  begin(): void {
+    this.#kernel.begin();
+  }
+
+  /** Adds the readings of a SensorBatch in Protobuf to the block. A bad message is an answer, never an exception. */
+  append(message: Uint8Array): Appended {
+    const kernel = this.#kernel;
+    if (message.length > messageSizeMax) {
+      return { rejected: { reason: 'too-large', detail: `The message has ${message.length} bytes; the most is ${messageSizeMax}.` } };
+    }
+    const at = kernel.reserveMessage(message.length) >>> 0;
+    if (at === 0) return { full: true };
+    if (at === noMemory) throw new Error('the WebAssembly engine has no memory for the message');
+    new Uint8Array(kernel.memory.buffer, at, message.length).set(message);
+    const answer = kernel.append(at, message.length);
+    if (answer > 0) return { rowCount: answer, ignoredFeatureCount: kernel.ignoredFeatureCount() };
+    if (answer === appendFull) return { full: true };
+    const code = kernel.rejectionCode();
+    if (answer !== -1) throw new Error('the WebAssembly engine has no memory for the readings');
+    return { rejected: rejection(code, kernel.rejectionDetail(), kernel.rejectionSecondDetail(), this.model.features) };
+  }
+
+  /** Scores and judges everything appended since `begin`. */
+  score(): Block {
+    if (this.#kernel.score() === 0) throw new Error('the WebAssembly engine has no memory for the reasons');
+    return this.#view();
+  }
+
+  /** Begins a block with `rowCount` rows of float32 (row-major, in the model's order of features), without stations or times. */
+  loadRows(rows: Float32Array, rowCount: number): void {
+    const kernel = this.#kernel;
+    const bytes = new Uint8Array(rows.buffer, rows.byteOffset, rowCount * this.model.features.length * 4);
+    kernel.begin();
+    const at = kernel.reserveMessage(bytes.length) >>> 0;
+    if (at === 0 || at === noMemory) throw new Error(`there is no memory for ${rowCount} rows`);
+    new Uint8Array(kernel.memory.buffer, at, bytes.length).set(bytes);
+    if (kernel.loadRows(at, rowCount) === 0) throw new Error(`${rowCount} rows are more than the ${this.rowCountMax} of a block`);
+  }
+
+  /** Path-length sums of the block's rows, without verdicts: what a benchmark measures. */
+  sumRows(): Float64Array {
+    const kernel = this.#kernel;
+    kernel.sumRows();
+    return new Float64Array(kernel.memory.buffer, kernel.sums.value >>> 0, kernel.rowCount.value >>> 0);
+  }
+
+  #view(): Block {
+    const kernel = this.#kernel;
+    const { buffer } = kernel.memory;
+    const { features } = this.model;
+    const rowCount = kernel.rowCount.value >>> 0;
+    const anomalyCount = kernel.abnormalCount.value >>> 0;
+    const valueStride = (kernel.rowSize.value >>> 0) / 4;
+    const f64 = (address: Address) => new Float64Array(buffer, kernel[address].value >>> 0, rowCount);
+    const u32 = (address: Address, length = rowCount) => new Uint32Array(buffer, kernel[address].value >>> 0, length);
+    const firstReasons = u32('firstReasons', anomalyCount + 1);
+    const reasons = new Uint16Array(buffer, kernel.reasons.value >>> 0, firstReasons[anomalyCount] ?? 0);
+    const memory = new Uint8Array(buffer);
+    const stationStart = u32('stationPlaces');
+    const stationLength = u32('stationSizes');
+    const stationNames = new Map<number, string>();
+    return {
+      rowCount,
+      featureCount: features.length,
+      values: new Float32Array(buffer, kernel.rows.value >>> 0, rowCount * valueStride),
+      valueStride,
+      times: f64('times'),
+      sums: f64('sums'),
+      scores: f64('scores'),
+      severities: f64('severities'),
+      isAnomaly: new Uint8Array(buffer, kernel.verdicts.value >>> 0, rowCount),
+      anomalyRows: u32('abnormalRows', anomalyCount),
+      reasonsOf: (anomalyIndex) =>
+        Array.from(reasons.subarray(firstReasons[anomalyIndex], firstReasons[anomalyIndex + 1]), (code) => describeReason(code, features)),
+      station(row) {
+        const start = stationStart[row] as number;
+        const known = stationNames.get(start);
+        if (known !== undefined) return known;
+        const name = utf8.decode(memory.subarray(start, start + (stationLength[row] as number)));
+        stationNames.set(start, name);
+        return name;
+      },
+      memory,
+      stationStart,
+      stationLength,
+    };
+  }
+}
+
+function describeReason(code: number, features: readonly string[]): string {
+  const kind = reasonKinds[Math.floor(code / featuresPerKind)] ?? 'forest';
+  return kind === 'forest' ? kind : `${kind}:${features[code % featuresPerKind]}`;
+}
