@@ -58,8 +58,8 @@ export function* planFaults(plan: FaultPlan, stationCount: number, stream: Strea
     const [timeDraw, kindDraw, stationDraw, featureDraw] = stream.at(index, 0);
     const [countDraw, sizeDraw, signDraw] = stream.at(index, 1);
     if ('everyMs' in plan) {
-      // Around the middle of its own slot, so the mean never drifts and the first one is not long in coming.
-      startMs = (index + 0.2 + 0.4 * timeDraw) * plan.everyMs;
+      // In the first half of its own slot, so the mean never drifts and the first one is not long in coming.
+      startMs = (index + 0.1 + 0.4 * timeDraw) * plan.everyMs;
     } else {
       startMs += (-Math.log(timeDraw) * HOUR_MS) / (plan.perStationHour * stationCount);
     }

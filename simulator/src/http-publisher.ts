@@ -77,10 +77,14 @@ async function deliver(
   signal: AbortSignal,
 ): Promise<string | null> {
   let backoffMs = BACKOFF_MIN_MS;
+  let lastReason: string | null = null;
   for (let attempt = 1; ; attempt++) {
     const answer = await post(target, message, signal);
     if (answer.outcome === 'taken') return null;
-    if (answer.outcome === 'failed') return answer.reason;
+    // A request that was cut off at closing time says less than the answer before it.
+    if (answer.outcome === 'failed')
+      return signal.aborted && lastReason !== null ? lastReason : answer.reason;
+    lastReason = answer.reason;
     if (attempt === ATTEMPTS_MAX || signal.aborted) return `${answer.reason}, ${attempt} times`;
     await clock.sleep(Math.min(Math.max(backoffMs, answer.retryAfterMs), BACKOFF_MAX_MS), signal);
     backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);

@@ -1,5 +1,12 @@
 /** Publishes to a Kafka topic with an idempotent producer and tells the ledger which messages the broker has. */
-import { Kafka, logLevel, Partitioners, type PartitionMetadata, type Producer } from 'kafkajs';
+import {
+  Kafka,
+  logLevel,
+  Partitioners,
+  type PartitionMetadata,
+  type Producer,
+  type RetryOptions,
+} from 'kafkajs';
 import type { SimulatedMessage } from './batch.ts';
 import { countFailed, noDelivery, type Publisher, settlesWithin } from './publisher.ts';
 import { createQueue } from './queue.ts';
@@ -32,14 +39,8 @@ const CONNECT_RETRIES = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5
 
 export async function createKafkaPublisher(options: KafkaPublisherOptions): Promise<Publisher> {
   const { topic, signal } = options;
-  const kafka = new Kafka({
-    clientId: 'lonetree-simulator',
-    brokers: [...options.brokers],
-    logLevel: logLevel.NOTHING,
-    requestTimeout: 5_000,
-    retry: SEND_RETRIES,
-  });
-  const partitionMetadata = await ensureTopic(kafka, options);
+  const partitionMetadata = await ensureTopic(options);
+  const kafka = createClient(options.brokers, SEND_RETRIES);
   const choosePartition = Partitioners.DefaultPartitioner();
   const partitionOf = (message: SimulatedMessage): number =>
     choosePartition({ topic, partitionMetadata, message: { key: message.key, value: null } });
@@ -68,13 +69,18 @@ export async function createKafkaPublisher(options: KafkaPublisherOptions): Prom
       }
     }
   };
+  let broken: Error | null = null;
   const sending = sendAll().catch((cause: unknown) => {
-    delivery.lastError = describe(cause);
+    broken = new Error(`Kafka at ${options.brokers.join(',')} is gone: ${describe(cause)}`, { cause });
+    countFailed(delivery, queue.abandon(), broken.message);
   });
 
   return {
     delivery,
-    publish: (messages) => queue.put(messages),
+    async publish(messages) {
+      if (broken === null) await queue.put(messages);
+      if (broken !== null) throw broken;
+    },
     async close() {
       queue.close();
       const isDone = await settlesWithin(sending, CLOSE_TIMEOUT_MS);
@@ -88,22 +94,30 @@ export async function createKafkaPublisher(options: KafkaPublisherOptions): Prom
   };
 }
 
+function createClient(brokers: readonly string[], retry: RetryOptions): Kafka {
+  const clientId = 'lonetree-simulator';
+  return new Kafka({
+    clientId,
+    brokers: [...brokers],
+    logLevel: logLevel.NOTHING,
+    requestTimeout: 5_000,
+    retry,
+  });
+}
+
 async function connectProducer(kafka: Kafka): Promise<Producer> {
   const producer = kafka.producer({
     idempotent: true,
     allowAutoTopicCreation: false,
     createPartitioner: Partitioners.DefaultPartitioner,
-    retry: SEND_RETRIES,
   });
   await producer.connect();
   return producer;
 }
 
-async function ensureTopic(
-  kafka: Kafka,
-  { brokers, topic }: KafkaPublisherOptions,
-): Promise<PartitionMetadata[]> {
-  const admin = kafka.admin({ retry: CONNECT_RETRIES });
+async function ensureTopic({ brokers, topic }: KafkaPublisherOptions): Promise<PartitionMetadata[]> {
+  // A wrong address should be said soon, while a broker that was there is waited for.
+  const admin = createClient(brokers, CONNECT_RETRIES).admin();
   try {
     await admin.connect();
     await admin.createTopics({
