@@ -1,0 +1,157 @@
+// Starts a real Apache Kafka broker (one KRaft node) in a temporary folder. Needs Java 17 and, once, Maven.
+import { randomBytes } from 'node:crypto';
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { toolsFolder } from './folders.ts';
+import { ensurePackages, run } from './install.ts';
+import { withLock } from './lock.ts';
+import { freePort } from './port.ts';
+import { progress } from './progress.ts';
+import { Server } from './server.ts';
+
+const heapMbDefault = 512;
+const messageBytesMax = 32 * 1024 * 1024;
+const startDeadlineMs = 120_000;
+const startTriesMax = 3;
+const javaVersionMin = 17;
+
+const sourceFolder = join(import.meta.dir, '..', 'kafka');
+const jarFolder = join(toolsFolder, 'kafka');
+const javaCommand = ['java', '-cp', join(jarFolder, '*')];
+
+/** A running broker. Its port and data stay the same from `kill9` to `start`. */
+export type Kafka = {
+  readonly brokers: string;
+  readonly pid: number;
+  readonly isRunning: boolean;
+  pids(): number[];
+  log(): string;
+  kill9(): Promise<void>;
+  start(): Promise<void>;
+  freeze(): void;
+  thaw(): void;
+  /** Ends the broker and removes its data. */
+  stop(): Promise<void>;
+};
+
+export async function startKafka(options: { readonly heapMb?: number } = {}): Promise<Kafka> {
+  await ensureKafka();
+  return await progress('Starting Kafka', async () => {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await startBroker(options.heapMb ?? heapMbDefault);
+      } catch (error) {
+        // Another process may take a port between our look and the broker's.
+        if (tries === startTriesMax || !/address already in use/i.test(String(error))) throw error;
+      }
+    }
+  });
+}
+
+async function startBroker(heapMb: number): Promise<Kafka> {
+  const server = new Server('Kafka');
+  const brokers = `127.0.0.1:${freePort()}`;
+  const properties = join(server.folder, 'server.properties');
+  const heap = [`-Xms${heapMb}m`, `-Xmx${heapMb}m`, '-XX:+UseG1GC', '-XX:MaxGCPauseMillis=20'];
+  const logging = `-Dlog4j2.configurationFile=${join(sourceFolder, 'log4j2.properties')}`;
+  const start = async () => {
+    server.launch([...javaCommand, ...heap, '-Djava.awt.headless=true', logging, 'kafka.Kafka', properties]);
+    await server.untilReady(() => server.log().includes('Kafka Server started'), startDeadlineMs);
+  };
+  try {
+    writeFileSync(properties, brokerProperties({ brokers, controller: `127.0.0.1:${freePort()}`, folder: server.folder }));
+    const clusterId = randomBytes(16).toString('base64url').replace(/^-/, 'A');
+    const format = ['-XX:TieredStopAtLevel=1', logging, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', properties];
+    await run([...javaCommand.slice(0, 1), ...format.slice(0, 1), ...javaCommand.slice(1), ...format.slice(1)]);
+    await start();
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  return {
+    brokers,
+    start: () => progress('Starting Kafka again', start),
+    get pid() {
+      return server.pid;
+    },
+    get isRunning() {
+      return server.isRunning;
+    },
+    pids: () => server.pids(),
+    log: () => server.log(),
+    kill9: () => server.kill9(),
+    freeze: () => server.freeze(),
+    thaw: () => server.thaw(),
+    stop: () => server.stop(),
+  };
+}
+
+function brokerProperties(options: { brokers: string; controller: string; folder: string }): string {
+  const { brokers, controller, folder } = options;
+  return Object.entries({
+    'process.roles': 'broker,controller',
+    'node.id': 1,
+    'controller.quorum.voters': `1@${controller}`,
+    listeners: `PLAINTEXT://${brokers},CONTROLLER://${controller}`,
+    'advertised.listeners': `PLAINTEXT://${brokers}`,
+    'controller.listener.names': 'CONTROLLER',
+    'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT',
+    'inter.broker.listener.name': 'PLAINTEXT',
+    'log.dirs': join(folder, 'data'),
+    // A topic with a wrong name shall be an error, not a new topic.
+    'auto.create.topics.enable': false,
+    'offsets.topic.replication.factor': 1,
+    'offsets.topic.num.partitions': 4,
+    'transaction.state.log.replication.factor': 1,
+    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.num.partitions': 4,
+    'share.coordinator.state.topic.replication.factor': 1,
+    'share.coordinator.state.topic.min.isr': 1,
+    'group.initial.rebalance.delay.ms': 0,
+    'message.max.bytes': messageBytesMax,
+    // After kill -9 the node waits until its former self counts as gone.
+    'broker.session.timeout.ms': 3000,
+    'broker.heartbeat.interval.ms': 500,
+  })
+    .map(([key, value]) => `${key}=${value}\n`)
+    .join('');
+}
+
+/** Brings Java, where it may, and the broker's jars. */
+export async function ensureKafka(): Promise<void> {
+  await ensurePackages({
+    what: `Java ${javaVersionMin} or later`,
+    packages: ['openjdk-17-jre-headless'],
+    isThere: () => javaVersion() >= javaVersionMin,
+  });
+  if (existsSync(jarFolder)) return;
+  await ensurePackages({ what: 'Maven', packages: ['maven'], isThere: () => Bun.which('mvn') !== null });
+  await withLock(join(toolsFolder, 'kafka.lock'), async () => {
+    if (existsSync(jarFolder)) return;
+    await progress("Downloading Kafka's jars from Maven Central", downloadJars);
+  });
+}
+
+async function downloadJars(): Promise<void> {
+  // Moved into place when complete, so that a folder that is there is whole.
+  const incoming = `${jarFolder}.incoming`;
+  rmSync(incoming, { recursive: true, force: true });
+  const pom = join(sourceFolder, 'pom.xml');
+  await run([
+    'mvn',
+    '--quiet',
+    '--batch-mode',
+    '--file',
+    pom,
+    'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies',
+    '-DincludeScope=runtime',
+    `-DoutputDirectory=${incoming}`,
+  ]);
+  renameSync(incoming, jarFolder);
+}
+
+function javaVersion(): number {
+  if (Bun.which('java') === null) return 0;
+  const version = Bun.spawnSync(['java', '-version']).stderr.toString();
+  return Number(/version "(\d+)/.exec(version)?.[1] ?? 0);
+}
