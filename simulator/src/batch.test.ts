@@ -1,4 +1,4 @@
-/** Proves that messages hold the readings they were given, whatever their size. */
+// Proves that messages hold the readings they were given, whatever their size.
 import { describe, expect, test } from 'bun:test';
 import { fromBinary } from '@bufbuild/protobuf';
 import { SensorBatchSchema } from '@lonetree/proto';

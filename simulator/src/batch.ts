@@ -1,4 +1,4 @@
-/** Gathers readings into SensorBatch messages, one station's or one gateway's at a time. Pure. */
+// Gathers readings into SensorBatch messages, one station's or one gateway's at a time. Pure.
 import { create, toBinary } from '@bufbuild/protobuf';
 import { SensorBatchSchema } from '@lonetree/proto';
 import type { Reading } from './fleet.ts';

@@ -1,4 +1,4 @@
-/** Compares with scipy 1.17.1: scipy.stats.beta.ppf and .cdf. */
+// Compares with scipy 1.17.1: scipy.stats.beta.ppf and .cdf.
 import { describe, expect, test } from 'bun:test';
 import { betaCdf, betaQuantile } from './beta.ts';
 

@@ -1,4 +1,4 @@
-/** The beta distribution: cumulative probability and quantile. Pure numbers, no state. */
+// The beta distribution: cumulative probability and quantile. Pure numbers, no state.
 
 const FRACTION_TERMS_MAX = 500;
 const NEWTON_STEPS_MAX = 200;

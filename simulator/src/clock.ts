@@ -1,4 +1,4 @@
-/** The machine's clock: monotonic, so that setting the time of day moves no schedule. */
+// The machine's clock: monotonic, so that setting the time of day moves no schedule.
 import type { Clock } from './pace.ts';
 
 export const systemClock: Clock = {

@@ -1,4 +1,4 @@
-/** Proves that a CSV file holds the readings to the bit. */
+// Proves that a CSV file holds the readings to the bit.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
-/** Writes readings as a CSV file: time, station, then one column per feature; a missing value is an empty cell. */
+// Writes readings as a CSV file: time, station, then one column per feature; a missing value is an empty
+// cell.
 import { createWriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { fromBinary } from '@bufbuild/protobuf';

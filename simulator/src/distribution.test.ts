@@ -1,4 +1,4 @@
-/** Proves the fast table against the exact quantiles it was made from. */
+// Proves the fast table against the exact quantiles it was made from.
 import { describe, expect, test } from 'bun:test';
 import { betaQuantile } from './beta.ts';
 import { createQuantileTable, FEATURES, standardDeviation } from './distribution.ts';

@@ -1,4 +1,4 @@
-/** What each sensor measures: its distribution, its day, and a fast way from a normal number to a value. */
+// What each sensor measures: its distribution, its day, and a fast way from a normal number to a value.
 import { betaQuantile } from './beta.ts';
 import { normalTail } from './normal.ts';
 

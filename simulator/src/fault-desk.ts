@@ -1,4 +1,4 @@
-/** Lets the planned faults happen in a fleet, one at a time per station, and writes their labels. Pure. */
+// Lets the planned faults happen in a fleet, one at a time per station, and writes their labels. Pure.
 import { FEATURES, standardDeviation } from './distribution.ts';
 import {
   type ActiveFault,

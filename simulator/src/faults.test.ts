@@ -1,4 +1,5 @@
-/** Proves that a label says exactly which readings a fault changed, and that each kind does what its name says. */
+// Proves that a label says exactly which readings a fault changed, and that each kind does what its name
+// says.
 import { describe, expect, test } from 'bun:test';
 import { FEATURES } from './distribution.ts';
 import { FAULT_KINDS, type FaultKind, type FaultLabel, type FaultPlan } from './faults.ts';

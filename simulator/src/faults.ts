@@ -1,4 +1,5 @@
-/** Labelled faults: when one begins, at which station and feature, and what it does to a value. Pure; `fleet.ts` applies them. */
+// Labelled faults: when one begins, at which station and feature, and what it does to a value. Pure;
+// `fleet.ts` applies them.
 import type { Stream } from './random.ts';
 
 export const FAULT_KINDS = ['spike', 'dropout', 'level-shift', 'noise-burst', 'slow-drift', 'stuck'] as const;

@@ -1,4 +1,5 @@
-/** Proves what a fleet measures: reproducible, with the stated distributions, and in correlated mode with a day and a memory. */
+// Proves what a fleet measures: reproducible, with the stated distributions, and in correlated mode with a
+// day and a memory.
 import { describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
 import { betaCdf } from './beta.ts';

@@ -1,4 +1,4 @@
-/** A fleet of stations: every reading follows from the seed and its place alone. Pure; no clock, no I/O. */
+// A fleet of stations: every reading follows from the seed and its place alone. Pure; no clock, no I/O.
 import { FEATURES } from './distribution.ts';
 import { createFaultDesk } from './fault-desk.ts';
 import type { FaultLabel, FaultPlan } from './faults.ts';

@@ -1,4 +1,4 @@
-/** What `--help` prints. */
+// What `--help` prints.
 
 export const HELP = `Simulates stations that report temperature, humidity and sound, or replays a CSV file.
 

@@ -1,4 +1,4 @@
-/** Proves delivery to a real HTTP server on loopback: order, retries and their bounds. */
+// Proves delivery to a real HTTP server on loopback: order, retries and their bounds.
 import { afterEach, describe, expect, test } from 'bun:test';
 import { fromBinary } from '@bufbuild/protobuf';
 import { SensorBatchSchema } from '@lonetree/proto';

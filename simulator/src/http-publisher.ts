@@ -1,4 +1,5 @@
-/** Publishes to a scorer's `POST /v1/readings`, in order per key, asking again only where nothing can be doubled. */
+// Publishes to a scorer's `POST /v1/readings`, in order per key, asking again only where nothing can be
+// doubled.
 import { CONTENT_TYPE, type SimulatedMessage } from './batch.ts';
 import type { Clock } from './pace.ts';
 import { countFailed, noDelivery, type Publisher, settlesWithin } from './publisher.ts';

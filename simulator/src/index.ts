@@ -1,4 +1,4 @@
-/** What other parts use of the simulator: run one in-process, or draw readings from a fleet. */
+// What other parts use of the simulator: run one in-process, or draw readings from a fleet.
 
 export { createBatcher, type SimulatedMessage } from './batch.ts';
 export { FEATURES } from './distribution.ts';

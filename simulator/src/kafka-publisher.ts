@@ -1,4 +1,5 @@
-/** Publishes to a Kafka topic with an idempotent producer and tells the ledger which messages the broker has. */
+// Publishes to a Kafka topic with an idempotent producer and tells the ledger which messages the broker
+// has.
 import {
   Kafka,
   logLevel,

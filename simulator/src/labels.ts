@@ -1,4 +1,4 @@
-/** Takes fault labels to where the readings never go: a file of JSON lines, a Kafka topic. */
+// Takes fault labels to where the readings never go: a file of JSON lines, a Kafka topic.
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { FaultLabel } from './faults.ts';
 import { createKafkaPublisher } from './kafka-publisher.ts';

@@ -1,4 +1,5 @@
-/** `bun run simulator`: puts source and destination together, shows progress, and ends with one line of JSON. */
+// `bun run simulator`: puts source and destination together, shows progress, and ends with one line of
+// JSON.
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { systemClock } from './clock.ts';
 import { createCsvPublisher } from './csv-publisher.ts';

@@ -1,4 +1,4 @@
-/** Compares with scipy 1.17.1: scipy.stats.norm.cdf and .ppf. */
+// Compares with scipy 1.17.1: scipy.stats.norm.cdf and .ppf.
 import { describe, expect, test } from 'bun:test';
 import { normalQuantile, normalTail } from './normal.ts';
 

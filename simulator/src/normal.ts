@@ -1,4 +1,4 @@
-/** The standard normal distribution: upper tail and quantile. Pure numbers, no state. */
+// The standard normal distribution: upper tail and quantile. Pure numbers, no state.
 
 const SQRT_TWO_PI = 2.5066282746310002;
 const SERIES_LIMIT = 2.5;

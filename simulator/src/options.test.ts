@@ -1,4 +1,4 @@
-/** Proves what the command line means, and that what it does not mean is said clearly. */
+// Proves what the command line means, and that what it does not mean is said clearly.
 import { describe, expect, test } from 'bun:test';
 import { HELP } from './help.ts';
 import { type Command, parseCommand } from './options.ts';

@@ -1,4 +1,4 @@
-/** The command line: what can be asked for, what was asked for, and what is wrong with it. Pure. */
+// The command line: what can be asked for, what was asked for, and what is wrong with it. Pure.
 import { parseArgs } from 'node:util';
 import { BATCH_SIZE_MAX } from './batch.ts';
 import type { FaultPlan } from './faults.ts';

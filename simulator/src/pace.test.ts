@@ -1,4 +1,4 @@
-/** Proves open-loop pacing on a clock whose hands the test turns. */
+// Proves open-loop pacing on a clock whose hands the test turns.
 import { describe, expect, test } from 'bun:test';
 import type { SimulatedMessage } from './batch.ts';
 import { type Clock, type Publish, pace } from './pace.ts';

@@ -1,4 +1,5 @@
-/** Sends messages at their scheduled times, open-loop: a slow receiver makes messages late, never the schedule. */
+// Sends messages at their scheduled times, open-loop: a slow receiver makes messages late, never the
+// schedule.
 import type { SimulatedMessage } from './batch.ts';
 
 /** The outside world's time, an argument so that tests can turn the hands. */

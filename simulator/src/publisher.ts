@@ -1,4 +1,4 @@
-/** What every publisher has in common: it takes messages, keeps count of what became of them, and closes. */
+// What every publisher has in common: it takes messages, keeps count of what became of them, and closes.
 import type { SimulatedMessage } from './batch.ts';
 
 export type Delivery = {

@@ -1,4 +1,4 @@
-/** Proves order, bounds and ends of the queue. */
+// Proves order, bounds and ends of the queue.
 import { describe, expect, test } from 'bun:test';
 import { createQueue } from './queue.ts';
 

@@ -1,4 +1,4 @@
-/** A bounded queue between the pace and a publisher: full means that whoever puts has to wait. */
+// A bounded queue between the pace and a publisher: full means that whoever puts has to wait.
 
 export type Queue<T> = {
   /** Takes all items in, then waits until there is room again, or the signal is aborted. */

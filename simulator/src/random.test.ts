@@ -1,4 +1,4 @@
-/** Proves the generator against its published vectors, and that streams are independent. */
+// Proves the generator against its published vectors, and that streams are independent.
 import { describe, expect, test } from 'bun:test';
 import { createStream, philox, type Words } from './random.ts';
 

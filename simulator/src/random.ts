@@ -1,4 +1,6 @@
-/** Random numbers by place instead of by order: any draw of any stream can be asked for at any time, so what a seed gives never depends on who asked first. Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"). */
+// Random numbers by place instead of by order: any draw of any stream can be asked for at any time, so
+// what a seed gives never depends on who asked first. Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011,
+// "Parallel random numbers: as easy as 1, 2, 3").
 
 const MULTIPLIER_0 = 0xd2511f53;
 const MULTIPLIER_1 = 0xcd9e8d57;

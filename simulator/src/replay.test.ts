@@ -1,4 +1,5 @@
-/** Proves that a file's readings come out as they stand in it, and that a bad file is named with line and column. */
+// Proves that a file's readings come out as they stand in it, and that a bad file is named with line and
+// column.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

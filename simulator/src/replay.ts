@@ -1,4 +1,4 @@
-/** Plays a CSV file of one station's readings again: a time column, and one column per feature. */
+// Plays a CSV file of one station's readings again: a time column, and one column per feature.
 import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { pipeline } from 'node:stream';

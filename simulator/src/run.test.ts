@@ -1,4 +1,4 @@
-/** Proves a whole simulation in-process: readings, labels, summary, ends. */
+// Proves a whole simulation in-process: readings, labels, summary, ends.
 import { describe, expect, test } from 'bun:test';
 import { fromBinary } from '@bufbuild/protobuf';
 import { SensorBatchSchema } from '@lonetree/proto';

@@ -1,4 +1,4 @@
-/** One simulation from its options to its summary: fleet → batches → pace → whatever publishes. */
+// One simulation from its options to its summary: fleet → batches → pace → whatever publishes.
 import { type Batcher, createBatcher, type SimulatedMessage } from './batch.ts';
 import { systemClock } from './clock.ts';
 import { FEATURES } from './distribution.ts';

@@ -1,4 +1,5 @@
-/** What healthy stations measure, independently drawn or with a day, a memory and features that go together. Pure. */
+// What healthy stations measure, independently drawn or with a day, a memory and features that go
+// together. Pure.
 import { CORRELATION, createQuantileTable, FEATURES, type QuantileTable } from './distribution.ts';
 import type { Reading } from './fleet.ts';
 import { normalQuantile } from './normal.ts';

@@ -1,4 +1,5 @@
-/** Proves delivery to a real Kafka: what the ledger says is what the topic has, also across a broker's sudden death. */
+// Proves delivery to a real Kafka: what the ledger says is what the topic has, also across a broker's
+// sudden death.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -80,7 +81,7 @@ function ledgerOf(stored: readonly Stored[]): string[] {
   return stored
     .map(({ partition, offset, headers, value }) => {
       const { timeDeltasMs } = fromBinary(SensorBatchSchema, value);
-      return [partition, offset, headers['sequence'], timeDeltasMs.length].join('\t');
+      return [partition, offset, headers.sequence, timeDeltasMs.length].join('\t');
     })
     .toSorted();
 }
@@ -112,7 +113,7 @@ describe('simulator on Kafka', () => {
       for (const key of new Set(stored.map((message) => message.key))) {
         const own = stored.filter((message) => message.key === key);
         expect(new Set(own.map(({ partition }) => partition)).size).toBe(1);
-        const sequences = own.map(({ headers }) => Number(headers['sequence']));
+        const sequences = own.map(({ headers }) => Number(headers.sequence));
         expect(sequences).toEqual(sequences.toSorted((left, right) => left - right));
         expect(own.every(({ headers }) => headers['content-type'] === 'application/x-protobuf')).toBe(true);
       }

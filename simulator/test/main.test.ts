@@ -1,4 +1,4 @@
-/** Proves the command as a user runs it: exit codes, what is on stdout, files, signals. */
+// Proves the command as a user runs it: exit codes, what is on stdout, files, signals.
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
