@@ -17,7 +17,8 @@ const javaVersionMin = 17;
 
 const sourceFolder = join(import.meta.dir, '..', 'kafka');
 const jarFolder = join(toolsFolder, 'kafka');
-const javaCommand = ['java', '-cp', join(jarFolder, '*')];
+/** A short-lived tool is compiled little. */
+const toolOptions = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
 
 /** A running broker. Its port and data stay the same from `kill9` to `start`. */
 export type Kafka = {
@@ -53,16 +54,14 @@ async function startBroker(heapMb: number): Promise<Kafka> {
   const brokers = `127.0.0.1:${freePort()}`;
   const properties = join(server.folder, 'server.properties');
   const heap = [`-Xms${heapMb}m`, `-Xmx${heapMb}m`, '-XX:+UseG1GC', '-XX:MaxGCPauseMillis=20'];
-  const logging = `-Dlog4j2.configurationFile=${join(sourceFolder, 'log4j2.properties')}`;
   const start = async () => {
-    server.launch([...javaCommand, ...heap, '-Djava.awt.headless=true', logging, 'kafka.Kafka', properties]);
+    server.launch(java(heap, 'kafka.Kafka', properties));
     await server.untilReady(() => server.log().includes('Kafka Server started'), startDeadlineMs);
   };
   try {
     writeFileSync(properties, brokerProperties({ brokers, controller: `127.0.0.1:${freePort()}`, folder: server.folder }));
     const clusterId = randomBytes(16).toString('base64url').replace(/^-/, 'A');
-    const format = ['-XX:TieredStopAtLevel=1', logging, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', properties];
-    await run([...javaCommand.slice(0, 1), ...format.slice(0, 1), ...javaCommand.slice(1), ...format.slice(1)]);
+    await run(java(toolOptions, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', properties));
     await start();
   } catch (error) {
     await server.stop();
@@ -84,6 +83,11 @@ async function startBroker(heapMb: number): Promise<Kafka> {
     thaw: () => server.thaw(),
     stop: () => server.stop(),
   };
+}
+
+function java(options: readonly string[], ...program: readonly string[]): string[] {
+  const logging = `-Dlog4j2.configurationFile=${join(sourceFolder, 'log4j2.properties')}`;
+  return ['java', ...options, '-cp', join(jarFolder, '*'), '-Djava.awt.headless=true', logging, ...program];
 }
 
 function brokerProperties(options: { brokers: string; controller: string; folder: string }): string {

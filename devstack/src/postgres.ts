@@ -18,6 +18,8 @@ export type Postgres = {
   readonly isRunning: boolean;
   pids(): number[];
   log(): string;
+  /** Runs SQL by psql and answers what it prints: a line a row, `|` between columns. */
+  sql(statement: string): Promise<string>;
   kill9(): Promise<void>;
   start(): Promise<void>;
   freeze(): void;
@@ -70,8 +72,11 @@ async function startServer(settings: Readonly<Record<string, string | number>>):
     await server.stop();
     throw error;
   }
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+  const psql = [...program('psql'), url, '--no-psqlrc', '-v', 'ON_ERROR_STOP=1', '-qAt', '-c'];
   return {
-    url: `postgres://postgres@127.0.0.1:${port}/postgres`,
+    url,
+    sql: async (statement) => (await run([...psql, statement], { cwd: '/' })).trimEnd(),
     start: () => progress('Starting PostgreSQL again', start),
     get pid() {
       return server.pid;

@@ -1,0 +1,86 @@
+// Brings Python's side: uv from PyPI into .tools/, and the environment ml/.venv from hashed lock files.
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { projectFolder, toolsFolder } from './folders.ts';
+import { ensurePackages, run } from './install.ts';
+import { withLock } from './lock.ts';
+import { progress } from './progress.ts';
+
+const versionMin = '3.11';
+const mlFolder = join(projectFolder, 'ml');
+const environmentFolder = join(mlFolder, '.venv');
+const uvFolder = join(toolsFolder, 'uv');
+const uv = join(uvFolder, 'bin', 'uv');
+const uvLock = join(mlFolder, 'uv-requirements.lock');
+const environmentLock = join(mlFolder, 'requirements-dev.lock');
+
+/** The environment's own interpreter. */
+export const pythonProgram = join(environmentFolder, 'bin', 'python');
+
+type RunOptions = { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> };
+
+/** Runs `ml/.venv`'s Python, which is made or brought up to date first; answers stdout, throws its output on failure. */
+export async function runPython(args: readonly string[], options: RunOptions = {}): Promise<string> {
+  await ensurePython();
+  return await run([pythonProgram, ...args], options);
+}
+
+/** Makes sure that uv and `ml/.venv` are what the lock files say. */
+export async function ensurePython(): Promise<void> {
+  await ensurePackages({
+    what: `Python ${versionMin} or later with pip`,
+    packages: ['python3', 'python3-pip'],
+    isThere: isPythonThere,
+  });
+  await installLocked({ what: 'uv', lock: uvLock, folder: uvFolder });
+  await inStep(environmentFolder, [environmentLock, join(mlFolder, 'pyproject.toml'), uvLock], async () => {
+    await progress('Preparing ml/.venv', syncEnvironment);
+  });
+}
+
+/** Installs a hashed lock file's packages into a folder of their own by pip, unless they are there. */
+export async function installLocked(options: {
+  readonly what: string;
+  readonly lock: string;
+  readonly folder: string;
+}): Promise<void> {
+  const { what, lock, folder } = options;
+  const install = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary=:all:'];
+  await inStep(folder, [lock], async () => {
+    await progress(`Installing ${what} from PyPI`, async () => {
+      await run(['python3', ...install, '--require-hashes', '--upgrade', '--target', folder, '-r', lock]);
+    });
+  });
+}
+
+async function syncEnvironment(): Promise<void> {
+  const python = (await run(['python3', '-c', 'import sys; print(sys.executable)'])).trim();
+  const env = { UV_PYTHON_DOWNLOADS: 'never', VIRTUAL_ENV: environmentFolder };
+  const quiet = ['--quiet', '--no-progress'];
+  await run([uv, 'venv', ...quiet, '--allow-existing', '--python', python, environmentFolder], { env });
+  await run([uv, 'pip', 'sync', ...quiet, '--require-hashes', environmentLock], { env });
+  await run([uv, 'pip', 'install', ...quiet, '--no-deps', '--editable', mlFolder], { env });
+}
+
+/** Does the work unless the folder was made from these very files; one process at a time. */
+async function inStep(folder: string, files: readonly string[], work: () => Promise<void>): Promise<void> {
+  const stamp = join(folder, '.lonetree-stamp');
+  const hash = createHash('sha256');
+  for (const file of files) hash.update(readFileSync(file));
+  const wanted = hash.digest('hex');
+  const isInStep = () => existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted;
+  if (isInStep()) return;
+  await withLock(join(toolsFolder, 'python.lock'), async () => {
+    if (isInStep()) return;
+    await work();
+    writeFileSync(stamp, wanted);
+  });
+}
+
+function isPythonThere(): boolean {
+  if (Bun.which('python3') === null) return false;
+  const [major, minor] = versionMin.split('.');
+  const probe = `import sys, pip; sys.exit(sys.version_info < (${major}, ${minor}))`;
+  return Bun.spawnSync(['python3', '-c', probe]).success;
+}
