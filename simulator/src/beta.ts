@@ -14,7 +14,7 @@ export function betaCdf(x: number, alpha: number, beta: number): number {
   return Math.exp(logFront) / continuedFraction(x, alpha, beta);
 }
 
-export function betaDensity(x: number, alpha: number, beta: number): number {
+function betaDensity(x: number, alpha: number, beta: number): number {
   return Math.exp((alpha - 1) * Math.log(x) + (beta - 1) * Math.log1p(-x) - logBeta(alpha, beta));
 }
 

@@ -151,7 +151,7 @@ describe('fleet', () => {
   test('correlated: every feature peaks at its hour', () => {
     const list = rows({ mode: 'correlated', intervalMs: HOUR_MS, stationCount: 500 }, 500 * 24);
     for (const [index, { peakHour }] of FEATURES.entries()) {
-      const sums = new Array<number>(24).fill(0);
+      const sums = Array.from({ length: 24 }, () => 0);
       for (const { timeMs, values } of list) {
         const hour = Math.floor((timeMs - MIDNIGHT_MS) / HOUR_MS) % 24;
         sums[hour] = (sums[hour] as number) + (values[index] as number);

@@ -64,7 +64,7 @@ export function createFleet(options: FleetOptions): Fleet {
       }
       return reading;
     },
-    takeLabels: faults.takeLabels,
+    takeLabels: () => faults.takeLabels(),
   };
 }
 

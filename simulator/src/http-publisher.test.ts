@@ -120,7 +120,7 @@ describe('http publisher', () => {
 
   test('asks again, within bounds, when nobody listens', async () => {
     const url = serve(() => new Response());
-    server?.stop(true);
+    await server?.stop(true);
     const { delivery, sleeps } = await deliver(url, someMessages(1));
     expect(delivery.failedMessages).toBe(1);
     expect(delivery.lastError).toContain('8 times');

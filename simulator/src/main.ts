@@ -117,7 +117,7 @@ async function openLabelSinks(
   return sinks;
 }
 
-type Ledger = { write(entries: readonly LedgerEntry[]): void; close(): void };
+type Ledger = { readonly write: (entries: readonly LedgerEntry[]) => void; readonly close: () => void };
 
 /** Tab-separated: partition, offset, sequence, readings. */
 function openLedger({ destination }: Command): Ledger | null {

@@ -4,7 +4,7 @@ const SQRT_TWO_PI = 2.5066282746310002;
 const SERIES_LIMIT = 2.5;
 const FRACTION_TERMS = 120;
 
-export function normalDensity(z: number): number {
+function normalDensity(z: number): number {
   return Math.exp(-0.5 * z * z) / SQRT_TWO_PI;
 }
 

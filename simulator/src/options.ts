@@ -10,12 +10,12 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-export type Destination =
+type Destination =
   | { readonly to: 'http'; readonly url: string }
   | { readonly to: 'kafka'; readonly topic: string; readonly ledgerFile: string | null }
   | { readonly to: 'csv'; readonly file: string };
 
-export type FleetSource = {
+type FleetSource = {
   readonly stationCount: number;
   readonly seed: number;
   readonly mode: FleetMode;
@@ -26,7 +26,7 @@ export type FleetSource = {
   readonly gatewayCount: number;
 };
 
-export type ReplaySource = {
+type ReplaySource = {
   readonly file: string;
   readonly speed: number | null;
   readonly timeColumn?: string;

@@ -38,7 +38,7 @@ describe('random', () => {
 
   test('draws are uniform and never 0 or 1', () => {
     const stream = createStream(1, 'signal');
-    const counts = new Array<number>(10).fill(0);
+    const counts = Array.from({ length: 10 }, () => 0);
     for (let index = 0; index < 25_000; index++) {
       for (const draw of stream.at(index, 0)) {
         expect(draw > 0 && draw < 1).toBe(true);

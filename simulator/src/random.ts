@@ -47,7 +47,7 @@ function productHigh(left: number, right: number): number {
 }
 
 /** Four numbers in (0, 1), both ends excluded. */
-export type Draws = [number, number, number, number];
+type Draws = [number, number, number, number];
 
 /** One named sequence of draws, independent of every other name's and seed's. */
 export type Stream = {

@@ -23,7 +23,7 @@ export type ReplayOptions = {
 };
 
 /** What is wrong in the file, and where; the message starts with `file:line`. */
-export class ReplayError extends Error {
+class ReplayError extends Error {
   override readonly name = 'ReplayError';
 }
 

@@ -100,7 +100,7 @@ describe('simulator command', () => {
       '--rate',
       'max',
     ]);
-    server.stop(true);
+    await server.stop(true);
     expect(exitCode).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({ messages: 3, failed: 3, failedReadings: 3, acknowledged: 0 });
     expect(stderr).toContain('answered 400 no thanks');
@@ -119,7 +119,7 @@ describe('simulator command', () => {
     await first.promise;
     child.kill(signal);
     const [stdout, exitCode] = await Promise.all([child.stdout.text(), child.exited]);
-    server.stop(true);
+    await server.stop(true);
     expect(exitCode).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ acknowledged: arrived, messages: arrived, failed: 0 });
   });
