@@ -9,9 +9,25 @@ export function compileKernel(): Uint8Array {
   const directory = mkdtempSync(join(tmpdir(), 'lonetree-wasm-'));
   try {
     const output = join(directory, 'kernel.wasm');
-    const options = ['-O3', '--converge', '--enable', 'simd', '--runtime', 'stub', '--noAssert', '--pedantic', '--use', 'abort='];
+    const options = [
+      '-O3',
+      '--converge',
+      '--enable',
+      'simd',
+      '--runtime',
+      'stub',
+      '--noAssert',
+      '--pedantic',
+      '--use',
+      'abort=',
+      '--maximumMemory',
+      '16384',
+    ];
     const asc = Bun.resolveSync('assemblyscript/bin/asc.js', import.meta.dir);
-    const built = Bun.spawnSync([process.execPath, asc, 'assembly/index.ts', ...options, '--outFile', output], { cwd: import.meta.dir });
+    const built = Bun.spawnSync(
+      [process.execPath, asc, 'assembly/index.ts', ...options, '--outFile', output],
+      { cwd: import.meta.dir },
+    );
     if (!built.success) throw new Error(`asc failed:\n${built.stderr.toString()}${built.stdout.toString()}`);
     return readFileSync(output);
   } finally {
@@ -24,7 +40,9 @@ if (import.meta.main) {
   const kernel = compileKernel();
   if (process.argv.includes('--check')) {
     if (!Buffer.from(kernel).equals(readFileSync(target))) {
-      console.error('core-wasm/src/kernel.wasm is not what core-wasm/assembly gives: run `bun run build:wasm` and commit it.');
+      console.error(
+        'core-wasm/src/kernel.wasm is not what core-wasm/assembly gives: run `bun run build:wasm` and commit it.',
+      );
       process.exit(1);
     }
   } else {

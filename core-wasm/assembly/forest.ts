@@ -24,6 +24,7 @@ export namespace Refusal {
   export const summary: i32 = 18;
   export const selfTest: i32 = 19;
   export const memory: i32 = 20;
+  export const denominator: i32 = 21;
 }
 
 const headerSize: usize = 96;
@@ -37,6 +38,7 @@ const depthMax: u32 = 64;
 const sectionCountMax: u32 = 64;
 const knotCountMax: u32 = 1024;
 const missingGoesRight: u32 = 0x8000;
+const eulerGamma: f64 = 0.5772156649015329;
 
 /** Where a refusal was found: a byte offset, a tree or a feature, as the code says. */
 let refusalAt: u32 = 0;
@@ -59,6 +61,7 @@ export let treeStarts: usize = 0;
 /** u8 per tree: edges to its deepest leaf. */
 export let treeDepths: usize = 0;
 export let denominator: f64 = 0;
+export let offset: f64 = 0;
 export let sumThreshold: f64 = 0;
 
 export let hasGuards: bool = false;
@@ -100,37 +103,58 @@ function readHeader(): i32 {
   if (<usize>load<u32>(file, 16) != fileSize) return refuse(Refusal.size, load<u32>(file, 16));
   if (checksum(file, fileSize) != load<u32>(file, 12)) return refuse(Refusal.checksum, 12);
   if (load<u32>(file, 44) > 1) return refuse(Refusal.header, 44);
-  if (load<u64>(file, 72) != 0 || load<u64>(file, 80) != 0 || load<u64>(file, 88) != 0) return refuse(Refusal.header, 72);
+  if (load<u64>(file, 72) != 0 || load<u64>(file, 80) != 0 || load<u64>(file, 88) != 0)
+    return refuse(Refusal.header, 72);
   featureCount = load<u32>(file, 24);
   treeCount = load<u32>(file, 28);
   if (featureCount == 0 || featureCount > featureCountMax) return refuse(Refusal.limits, 24);
   if (treeCount == 0 || treeCount > treeCountMax) return refuse(Refusal.limits, 28);
   if (load<u32>(file, 32) == 0 || load<u32>(file, 32) > sampleCountMax) return refuse(Refusal.limits, 32);
   if (load<u32>(file, 36) > depthMax) return refuse(Refusal.limits, 36);
+  return readThresholds();
+}
+
+function readThresholds(): i32 {
   denominator = load<f64>(file, 48);
-  const offset = load<f64>(file, 56);
+  offset = load<f64>(file, 56);
   sumThreshold = load<f64>(file, 64);
   if (!isFinite(denominator) || denominator < 0) return refuse(Refusal.notFinite, 48);
   if (!isFinite(offset)) return refuse(Refusal.notFinite, 56);
   if (!isFinite(sumThreshold) || sumThreshold < 0) return refuse(Refusal.notFinite, 64);
-  const isExtreme = sumThreshold == 0 || sumThreshold == f64.MAX_VALUE || denominator == 0;
-  if (!isExtreme && Math.abs(-Math.pow(2, -sumThreshold / denominator) - offset) > 1e-9) return refuse(Refusal.sumThreshold, 64);
-  return 0;
+  const expected = <f64>treeCount * averagePathLength(load<u32>(file, 32));
+  if (Math.abs(denominator - expected) > 1e-9 * expected) return refuse(Refusal.denominator, 48);
+  return isThresholdOfOffset() ? 0 : refuse(Refusal.sumThreshold, 64);
+}
+
+/** c(n): the mean path length of an unsuccessful search in a binary tree of n samples (Liu, Ting, Zhou 2008, eq. 1). */
+function averagePathLength(count: u32): f64 {
+  if (count <= 2) return <f64>(count - 1);
+  const n = <f64>count;
+  return 2 * (Math.log(n - 1) + eulerGamma) - (2 * (n - 1)) / n;
+}
+
+/** The threshold is 0 when no sum is abnormal and the largest number when all are; else its score is the offset. */
+function isThresholdOfOffset(): bool {
+  const tolerance: f64 = 1e-9;
+  if (denominator == 0) return sumThreshold == (offset > -0.5 ? f64.MAX_VALUE : 0);
+  if (sumThreshold == 0) return offset <= -1 + tolerance;
+  if (sumThreshold == f64.MAX_VALUE) return offset >= -tolerance;
+  return Math.abs(-(2 ** (-sumThreshold / denominator)) - offset) <= tolerance;
 }
 
 /** CRC-32 of IEEE 802.3 with the four bytes at 12 taken as zero. */
 function checksum(at: usize, size: usize): u32 {
   const table = allocate(256 * 4);
-  if (table == 0) return 0;
+  if (table == 0) return ~load<u32>(file, 12);
   for (let n: u32 = 0; n < 256; n++) {
     let c = n;
     for (let bit = 0; bit < 8; bit++) c = c & 1 ? 0xedb88320 ^ (c >>> 1) : c >>> 1;
-    store<u32>(table + (<usize>n << 2), c);
+    store<u32>(table + ((<usize>n) << 2), c);
   }
   let crc: u32 = 0xffffffff;
   for (let i: usize = 0; i < size; i++) {
     const byte: u32 = i >= 12 && i < 16 ? 0 : load<u8>(at + i);
-    crc = load<u32>(table + (<usize>((crc ^ byte) & 0xff) << 2)) ^ (crc >>> 8);
+    crc = load<u32>(table + ((<usize>((crc ^ byte) & 0xff)) << 2)) ^ (crc >>> 8);
   }
   return ~crc;
 }
@@ -145,11 +169,13 @@ function checkSectionTable(): i32 {
     const entry = file + headerSize + <usize>i * sectionEntrySize;
     const offset = <usize>load<u32>(entry, 4);
     const length = <usize>load<u32>(entry, 8);
-    if (load<u32>(entry, 12) != 0 || offset & 7 || offset < end || offset - end > 7) return refuse(Refusal.sections, entry - file);
+    if (load<u32>(entry, 12) != 0 || offset & 7 || offset < end || offset - end > 7)
+      return refuse(Refusal.sections, entry - file);
     if (length > fileSize || offset > fileSize - length) return refuse(Refusal.sections, entry - file);
     for (; end < offset; end++) if (load<u8>(file + end) != 0) return refuse(Refusal.sections, end);
     for (let j: u32 = 0; j < i; j++) {
-      if (load<u32>(file + headerSize + <usize>j * sectionEntrySize) == load<u32>(entry)) return refuse(Refusal.sections, entry - file);
+      if (load<u32>(file + headerSize + <usize>j * sectionEntrySize) == load<u32>(entry))
+        return refuse(Refusal.sections, entry - file);
     }
     end = offset + length;
   }
@@ -184,17 +210,22 @@ function readNames(): i32 {
   let at = section(FEAT);
   if (at == 0) return refuse(Refusal.sectionMissing, FEAT);
   const end = at + sectionLength;
-  featureNames = allocate(<usize>featureCount << 2);
+  featureNames = allocate((<usize>featureCount) << 2);
   if (featureNames == 0) return refuse(Refusal.memory, 0);
   for (let f: u32 = 0; f < featureCount; f++) {
-    store<u32>(featureNames + (<usize>f << 2), <u32>at);
+    store<u32>(featureNames + ((<usize>f) << 2), <u32>at);
     if (end - at < 2) return refuse(Refusal.sectionLength, FEAT);
     const nameSize = <usize>load<u16>(at);
     if (nameSize == 0 || nameSize > 255) return refuse(Refusal.names, f);
     if (end - at < 4 + nameSize) return refuse(Refusal.sectionLength, FEAT);
+    for (let i: usize = 0; i < nameSize; i++) {
+      // Control characters fit into no log line, and NUL into no database.
+      if (load<u8>(at + 2 + i) < 0x20) return refuse(Refusal.names, f);
+    }
     for (let other: u32 = 0; other < f; other++) {
-      const name = <usize>load<u32>(featureNames + (<usize>other << 2));
-      if (<usize>load<u16>(name) == nameSize && memory.compare(name + 2, at + 2, nameSize) == 0) return refuse(Refusal.names, f);
+      const name = <usize>load<u32>(featureNames + ((<usize>other) << 2));
+      if (<usize>load<u16>(name) == nameSize && memory.compare(name + 2, at + 2, nameSize) == 0)
+        return refuse(Refusal.names, f);
     }
     at += 2 + nameSize;
     const unitSize = <usize>load<u16>(at);
@@ -214,20 +245,22 @@ function readTrees(): i32 {
   if (<u64>sectionLength != <u64>nodeCount * nodeSize) return refuse(Refusal.sectionLength, NODE);
   nodeValues = section(VALU);
   if (nodeValues == 0) return refuse(Refusal.sectionMissing, VALU);
-  if (<u64>sectionLength != (<u64>nodeCount << 3)) return refuse(Refusal.sectionLength, VALU);
+  if (<u64>sectionLength != (<u64>nodeCount) << 3) return refuse(Refusal.sectionLength, VALU);
   nodes = allocate(<usize>nodeCount * nodeSize);
   treeDepths = allocate(treeCount);
   const depths = allocate(0x10000);
   if (nodes == 0 || treeDepths == 0 || depths == 0) return refuse(Refusal.memory, 0);
   for (let i: u32 = 0; i < nodeCount; i++) {
-    const value = load<f64>(nodeValues + (<usize>i << 3));
-    if (!isFinite(value) || value < 0) return refuse(Refusal.notFinite, nodeValues - file + (<usize>i << 3));
+    const value = load<f64>(nodeValues + ((<usize>i) << 3));
+    if (!isFinite(value) || value < 0)
+      return refuse(Refusal.notFinite, nodeValues - file + ((<usize>i) << 3));
   }
-  if (load<u32>(treeStarts) != 0 || load<u32>(treeStarts + (<usize>treeCount << 2)) != nodeCount) return refuse(Refusal.treeTable, 0);
+  if (load<u32>(treeStarts) != 0 || load<u32>(treeStarts + ((<usize>treeCount) << 2)) != nodeCount)
+    return refuse(Refusal.treeTable, 0);
   let deepest: u32 = 0;
   for (let t: u32 = 0; t < treeCount; t++) {
-    const start = load<u32>(treeStarts + (<usize>t << 2));
-    const end = load<u32>(treeStarts + (<usize>t << 2), 4);
+    const start = load<u32>(treeStarts + ((<usize>t) << 2));
+    const end = load<u32>(treeStarts + ((<usize>t) << 2), 4);
     if (end <= start || end > nodeCount || end - start > 0xffff) return refuse(Refusal.treeTable, t);
     const refusal = readTree(fileNodes, start, end - start, depths);
     if (refusal != 0) return refusal;
@@ -286,17 +319,21 @@ function readGuards(): i32 {
   alarmRate = load<f64>(at);
   knotCount = load<u32>(at, 8);
   if (!(alarmRate > 0 && alarmRate < 1)) return refuse(Refusal.guards, at - file);
-  if (knotCount == 0 || knotCount > knotCountMax || load<u32>(at, 12) != 0) return refuse(Refusal.guards, at + 8 - file);
-  if (sectionLength != 16 + (<usize>knotCount << 4) + <usize>featureCount * guardSize) return refuse(Refusal.sectionLength, GARD);
+  if (knotCount == 0 || knotCount > knotCountMax || load<u32>(at, 12) != 0)
+    return refuse(Refusal.guards, at + 8 - file);
+  if (sectionLength != 16 + ((<usize>knotCount) << 4) + <usize>featureCount * guardSize)
+    return refuse(Refusal.sectionLength, GARD);
   knotScores = at + 16;
-  knotDecades = knotScores + (<usize>knotCount << 3);
-  guards = knotDecades + (<usize>knotCount << 3);
+  knotDecades = knotScores + ((<usize>knotCount) << 3);
+  guards = knotDecades + ((<usize>knotCount) << 3);
   for (let i: usize = 0; i < <usize>knotCount; i++) {
     const score = load<f64>(knotScores + (i << 3));
     const decades = load<f64>(knotDecades + (i << 3));
-    if (!isFinite(score) || !isFinite(decades)) return refuse(Refusal.notFinite, knotScores + (i << 3) - file);
+    if (!isFinite(score) || !isFinite(decades))
+      return refuse(Refusal.notFinite, knotScores + (i << 3) - file);
     if (i == 0) continue;
-    const isAscending = score > load<f64>(knotScores + ((i - 1) << 3)) && decades >= load<f64>(knotDecades + ((i - 1) << 3));
+    const isAscending =
+      score > load<f64>(knotScores + ((i - 1) << 3)) && decades >= load<f64>(knotDecades + ((i - 1) << 3));
     if (!isAscending) return refuse(Refusal.guards, knotScores + (i << 3) - file);
   }
   for (let f: u32 = 0; f < featureCount; f++) {
@@ -306,10 +343,12 @@ function readGuards(): i32 {
     const low = load<f64>(guard, 16);
     const lowScale = load<f64>(guard, 24);
     const flags = load<u32>(guard, 32);
-    if (!isFinite(high) || !isFinite(low) || !isFinite(highScale) || !isFinite(lowScale)) return refuse(Refusal.notFinite, guard - file);
+    if (!isFinite(high) || !isFinite(low) || !isFinite(highScale) || !isFinite(lowScale))
+      return refuse(Refusal.notFinite, guard - file);
     if (!(highScale > 0) || !(lowScale > 0)) return refuse(Refusal.guards, guard - file);
     if (flags > 7 || load<u32>(guard, 36) != 0) return refuse(Refusal.guards, guard + 32 - file);
-    if ((!(flags & 1) && high != 0) || (!(flags & 2) && low != 0)) return refuse(Refusal.guards, guard - file);
+    if ((!(flags & 1) && high != 0) || (!(flags & 2) && low != 0))
+      return refuse(Refusal.guards, guard - file);
     if ((flags & 3) == 3 && high < low) return refuse(Refusal.guards, guard - file);
   }
   return 0;
@@ -321,11 +360,28 @@ function checkSummary(): i32 {
   if (sectionLength < 8) return refuse(Refusal.sectionLength, SUMM);
   const count = load<u32>(at);
   if (load<u32>(at, 4) != 0) return refuse(Refusal.summary, at - file);
-  if (<u64>sectionLength != 8 + ((<u64>count * (1 + featureCount) + featureCount + 1) << 3)) return refuse(Refusal.sectionLength, SUMM);
+  if (<u64>sectionLength != 8 + ((<u64>count * (1 + featureCount) + featureCount + 1) << 3))
+    return refuse(Refusal.sectionLength, SUMM);
   for (let i: usize = 8; i < sectionLength; i += 8) {
     if (!isFinite(load<f64>(at + i))) return refuse(Refusal.notFinite, at + i - file);
   }
-  return 0;
+  const shares = at + 8 + ((<usize>count * (1 + featureCount)) << 3);
+  for (let place = at + 8; place < shares; place += 8) {
+    const row = (place - at - 8) >> 3;
+    const isFirst = count == 0 || row % <usize>count == 0;
+    if (!isFirst && load<f64>(place) < load<f64>(place - 8)) return refuse(Refusal.summary, place - file);
+    if (row < <usize>count && !isShare(load<f64>(place))) return refuse(Refusal.summary, place - file);
+  }
+  for (let f: u32 = 0; f < featureCount; f++) {
+    const share = shares + ((<usize>f) << 3);
+    if (!isShare(load<f64>(share))) return refuse(Refusal.summary, share - file);
+  }
+  const rowCount = shares + ((<usize>featureCount) << 3);
+  return load<f64>(rowCount) >= 0 ? 0 : refuse(Refusal.summary, rowCount - file);
+}
+
+function isShare(value: f64): bool {
+  return value >= 0 && value <= 1;
 }
 
 function readTest(): i32 {
@@ -334,8 +390,9 @@ function readTest(): i32 {
   if (sectionLength < 8) return refuse(Refusal.sectionLength, TEST);
   testCount = load<u32>(at);
   if (testCount == 0 || load<u32>(at, 4) != 0) return refuse(Refusal.selfTest, at - file);
-  if (<u64>sectionLength != 8 + (<u64>testCount << 3) + ((<u64>testCount * featureCount) << 2)) return refuse(Refusal.sectionLength, TEST);
+  if (<u64>sectionLength != 8 + ((<u64>testCount) << 3) + ((<u64>testCount * featureCount) << 2))
+    return refuse(Refusal.sectionLength, TEST);
   testSums = at + 8;
-  testRows = testSums + (<usize>testCount << 3);
+  testRows = testSums + ((<usize>testCount) << 3);
   return 0;
 }

@@ -8,10 +8,21 @@ import {
   knotCount,
   knotDecades,
   knotScores,
+  offset,
   sumThreshold,
 } from './forest';
 import { allocate, enlarge } from './memory';
-import { abnormalRows, firstReasons, rowCount, rowSize, rows, scores, severities, sums, verdicts } from './rows';
+import {
+  abnormalRows,
+  firstReasons,
+  rowCount,
+  rowSize,
+  rows,
+  scores,
+  severities,
+  sums,
+  verdicts,
+} from './rows';
 
 /** Reasons are u16: kind × 1,024 + feature. */
 const forestReason: u32 = 0;
@@ -35,20 +46,20 @@ export let abnormalCount: u32 = 0;
 
 /** Readies what verdicts need beside the file. Answers false when there is no memory. */
 export function prepareVerdicts(): bool {
-  highLimits = allocate(<usize>featureCount << 2);
-  lowLimits = allocate(<usize>featureCount << 2);
+  highLimits = allocate((<usize>featureCount) << 2);
+  lowLimits = allocate((<usize>featureCount) << 2);
   missingCounts = allocate(featureCount);
   if (highLimits == 0 || lowLimits == 0 || missingCounts == 0) return false;
   for (let f: u32 = 0; f < featureCount; f++) {
     const guard = guards + <usize>f * 40;
     const flags: u32 = hasGuards ? load<u32>(guard, 32) : 0;
-    store<f32>(highLimits + (<usize>f << 2), flags & 1 ? <f32>load<f64>(guard) : f32.POSITIVE_INFINITY);
-    store<f32>(lowLimits + (<usize>f << 2), flags & 2 ? <f32>load<f64>(guard, 16) : f32.NEGATIVE_INFINITY);
+    store<f32>(highLimits + ((<usize>f) << 2), flags & 1 ? <f32>load<f64>(guard) : f32.POSITIVE_INFINITY);
+    store<f32>(lowLimits + ((<usize>f) << 2), flags & 2 ? <f32>load<f64>(guard, 16) : f32.NEGATIVE_INFINITY);
     store<u8>(missingCounts + f, flags & 4 ? 1 : 0);
   }
   if (!hasGuards) return true;
   alarmDecades = -Math.log10(alarmRate);
-  thresholdSurprise = surprise(-scoreOf(sumThreshold));
+  thresholdSurprise = surprise(-offset);
   return true;
 }
 
@@ -63,13 +74,8 @@ export function judge(): bool {
   let reasonCount: u32 = 0;
   abnormalCount = 0;
   for (let r: u32 = 0; r < count; r++) {
-    const needed = (<usize>reasonCount + 2 + <usize>featureCount) << 1;
-    if (needed > reasonCapacity) {
-      reasons = enlarge(reasons, reasonCapacity, <usize>reasonCount << 1, needed);
-      if (reasons == 0) return false;
-      reasonCapacity = max(needed, reasonCapacity * 2);
-    }
-    const at = <usize>r << 3;
+    if (!reserveReasons(reasonCount)) return false;
+    const at = (<usize>r) << 3;
     const sum = load<f64>(sums + at);
     const score = scoreOf(sum);
     store<f64>(scores + at, score);
@@ -80,16 +86,27 @@ export function judge(): bool {
     store<u8>(verdicts + r, isAbnormal ? 1 : 0);
     store<f64>(severities + at, severityOf(score, isAbnormal, rows + <usize>r * rowSize));
     if (!isAbnormal) continue;
-    store<u32>(abnormalRows + (<usize>abnormalCount << 2), r);
-    store<u32>(firstReasons + (<usize>abnormalCount << 2), first);
+    store<u32>(abnormalRows + ((<usize>abnormalCount) << 2), r);
+    store<u32>(firstReasons + ((<usize>abnormalCount) << 2), first);
     abnormalCount += 1;
   }
-  store<u32>(firstReasons + (<usize>abnormalCount << 2), reasonCount);
+  store<u32>(firstReasons + ((<usize>abnormalCount) << 2), reasonCount);
+  return true;
+}
+
+/** Makes room for one more row's reasons: the forest's, and at most one per feature. */
+function reserveReasons(reasonCount: u32): bool {
+  const needed = (<usize>reasonCount + 1 + <usize>featureCount) << 1;
+  if (needed <= reasonCapacity) return true;
+  const place = enlarge(reasons, reasonCapacity, (<usize>reasonCount) << 1, needed);
+  if (place == 0) return false;
+  reasons = place;
+  reasonCapacity = max(needed, reasonCapacity * 2);
   return true;
 }
 
 function addReason(count: u32, reason: u32): u32 {
-  store<u16>(reasons + (<usize>count << 1), <u16>reason);
+  store<u16>(reasons + ((<usize>count) << 1), <u16>reason);
   return count + 1;
 }
 
@@ -98,22 +115,23 @@ function addGuardReasons(count: u32, row: usize): u32 {
   const features = featureCount;
   let isAny = false;
   for (let f: u32 = 0; f < features; f++) {
-    const value = load<f32>(row + (<usize>f << 2));
-    const at = <usize>f << 2;
+    const value = load<f32>(row + ((<usize>f) << 2));
+    const at = (<usize>f) << 2;
     if (value == f32.NEGATIVE_INFINITY) isAny = isAny || load<u8>(missingCounts + f) != 0;
     else if (value > load<f32>(highLimits + at) || value < load<f32>(lowLimits + at)) isAny = true;
   }
   if (!isAny) return count;
   for (let f: u32 = 0; f < features; f++) {
-    if (load<f32>(row + (<usize>f << 2)) > load<f32>(highLimits + (<usize>f << 2))) count = addReason(count, highReason + f);
+    if (load<f32>(row + ((<usize>f) << 2)) > load<f32>(highLimits + ((<usize>f) << 2)))
+      count = addReason(count, highReason + f);
   }
   for (let f: u32 = 0; f < features; f++) {
-    const value = load<f32>(row + (<usize>f << 2));
-    const isLow = value != f32.NEGATIVE_INFINITY && value < load<f32>(lowLimits + (<usize>f << 2));
+    const value = load<f32>(row + ((<usize>f) << 2));
+    const isLow = value != f32.NEGATIVE_INFINITY && value < load<f32>(lowLimits + ((<usize>f) << 2));
     if (isLow) count = addReason(count, lowReason + f);
   }
   for (let f: u32 = 0; f < features; f++) {
-    const isMissing = load<f32>(row + (<usize>f << 2)) == f32.NEGATIVE_INFINITY;
+    const isMissing = load<f32>(row + ((<usize>f) << 2)) == f32.NEGATIVE_INFINITY;
     if (isMissing && load<u8>(missingCounts + f)) count = addReason(count, missingReason + f);
   }
   return count;
@@ -131,7 +149,7 @@ function severityOf(score: f64, isAbnormal: bool, row: usize): f64 {
 function rangeExcess(row: usize): f64 {
   let excess: f64 = 0;
   for (let f: u32 = 0; f < featureCount; f++) {
-    const value = <f64>load<f32>(row + (<usize>f << 2));
+    const value = <f64>load<f32>(row + ((<usize>f) << 2));
     if (value == f64.NEGATIVE_INFINITY) continue;
     const guard = guards + <usize>f * 40;
     const flags = load<u32>(guard, 32);

@@ -10,7 +10,7 @@ const lanes: u32 = 8;
 
 /** The child that a row goes to. `row` is the row's address; a node names the feature by its byte offset. */
 function step(node: u32, tree: usize, row: usize): u32 {
-  const at = tree + (<usize>node << 3);
+  const at = tree + ((<usize>node) << 3);
   return <u32>load<u16>(at, 6) + <u32>(load<f32>(row + <usize>load<u16>(at, 4)) > load<f32>(at));
 }
 
@@ -19,7 +19,7 @@ export function walk(rows: usize, rowSize: usize, count: u32, sums: usize): void
   const eights = count & ~(lanes - 1);
   walkRows(rows, rowSize, eights, sums);
   for (let r = eights; r < count; r++) {
-    store<f64>(sums + (<usize>r << 3), walkOne(rows + <usize>r * rowSize));
+    store<f64>(sums + ((<usize>r) << 3), walkOne(rows + <usize>r * rowSize));
   }
 }
 
@@ -30,11 +30,11 @@ function walkRows(rows: usize, rowSize: usize, count: u32, sums: usize): void {
   const depths = treeDepths;
   const allNodes = nodes;
   const allValues = nodeValues;
-  memory.fill(sums, 0, <usize>count << 3);
+  memory.fill(sums, 0, (<usize>count) << 3);
   for (let pass: u32 = 0; pass < count; pass += rowsPerPass) {
     const end = min(pass + rowsPerPass, count);
     for (let t: u32 = 0; t < trees; t++) {
-      const start = <usize>load<u32>(starts + (<usize>t << 2)) << 3;
+      const start = (<usize>load<u32>(starts + ((<usize>t) << 2))) << 3;
       const tree = allNodes + start;
       const values = allValues + start;
       const depth = <u32>load<u8>(depths + t);
@@ -65,15 +65,15 @@ function walkRows(rows: usize, rowSize: usize, count: u32, sums: usize): void {
           n6 = step(n6, tree, r6);
           n7 = step(n7, tree, r7);
         }
-        const s = sums + (<usize>r << 3);
-        store<f64>(s, load<f64>(s) + load<f64>(values + (<usize>n0 << 3)));
-        store<f64>(s, load<f64>(s, 8) + load<f64>(values + (<usize>n1 << 3)), 8);
-        store<f64>(s, load<f64>(s, 16) + load<f64>(values + (<usize>n2 << 3)), 16);
-        store<f64>(s, load<f64>(s, 24) + load<f64>(values + (<usize>n3 << 3)), 24);
-        store<f64>(s, load<f64>(s, 32) + load<f64>(values + (<usize>n4 << 3)), 32);
-        store<f64>(s, load<f64>(s, 40) + load<f64>(values + (<usize>n5 << 3)), 40);
-        store<f64>(s, load<f64>(s, 48) + load<f64>(values + (<usize>n6 << 3)), 48);
-        store<f64>(s, load<f64>(s, 56) + load<f64>(values + (<usize>n7 << 3)), 56);
+        const s = sums + ((<usize>r) << 3);
+        store<f64>(s, load<f64>(s) + load<f64>(values + ((<usize>n0) << 3)));
+        store<f64>(s, load<f64>(s, 8) + load<f64>(values + ((<usize>n1) << 3)), 8);
+        store<f64>(s, load<f64>(s, 16) + load<f64>(values + ((<usize>n2) << 3)), 16);
+        store<f64>(s, load<f64>(s, 24) + load<f64>(values + ((<usize>n3) << 3)), 24);
+        store<f64>(s, load<f64>(s, 32) + load<f64>(values + ((<usize>n4) << 3)), 32);
+        store<f64>(s, load<f64>(s, 40) + load<f64>(values + ((<usize>n5) << 3)), 40);
+        store<f64>(s, load<f64>(s, 48) + load<f64>(values + ((<usize>n6) << 3)), 48);
+        store<f64>(s, load<f64>(s, 56) + load<f64>(values + ((<usize>n7) << 3)), 56);
       }
     }
   }
@@ -88,15 +88,15 @@ function walkOne(row: usize): f64 {
   let sum: f64 = 0;
   let t: u32 = 0;
   for (; t + lanes <= trees; t += lanes) {
-    const starts = treeStarts + (<usize>t << 2);
-    const t0 = <usize>load<u32>(starts) << 3;
-    const t1 = <usize>load<u32>(starts, 4) << 3;
-    const t2 = <usize>load<u32>(starts, 8) << 3;
-    const t3 = <usize>load<u32>(starts, 12) << 3;
-    const t4 = <usize>load<u32>(starts, 16) << 3;
-    const t5 = <usize>load<u32>(starts, 20) << 3;
-    const t6 = <usize>load<u32>(starts, 24) << 3;
-    const t7 = <usize>load<u32>(starts, 28) << 3;
+    const starts = treeStarts + ((<usize>t) << 2);
+    const t0 = (<usize>load<u32>(starts)) << 3;
+    const t1 = (<usize>load<u32>(starts, 4)) << 3;
+    const t2 = (<usize>load<u32>(starts, 8)) << 3;
+    const t3 = (<usize>load<u32>(starts, 12)) << 3;
+    const t4 = (<usize>load<u32>(starts, 16)) << 3;
+    const t5 = (<usize>load<u32>(starts, 20)) << 3;
+    const t6 = (<usize>load<u32>(starts, 24)) << 3;
+    const t7 = (<usize>load<u32>(starts, 28)) << 3;
     let depth: u32 = 0;
     for (let i: u32 = 0; i < lanes; i++) depth = max(depth, <u32>load<u8>(depths + t + i));
     let n0: u32 = 0;
@@ -117,21 +117,21 @@ function walkOne(row: usize): f64 {
       n6 = step(n6, allNodes + t6, row);
       n7 = step(n7, allNodes + t7, row);
     }
-    sum += load<f64>(allValues + t0 + (<usize>n0 << 3));
-    sum += load<f64>(allValues + t1 + (<usize>n1 << 3));
-    sum += load<f64>(allValues + t2 + (<usize>n2 << 3));
-    sum += load<f64>(allValues + t3 + (<usize>n3 << 3));
-    sum += load<f64>(allValues + t4 + (<usize>n4 << 3));
-    sum += load<f64>(allValues + t5 + (<usize>n5 << 3));
-    sum += load<f64>(allValues + t6 + (<usize>n6 << 3));
-    sum += load<f64>(allValues + t7 + (<usize>n7 << 3));
+    sum += load<f64>(allValues + t0 + ((<usize>n0) << 3));
+    sum += load<f64>(allValues + t1 + ((<usize>n1) << 3));
+    sum += load<f64>(allValues + t2 + ((<usize>n2) << 3));
+    sum += load<f64>(allValues + t3 + ((<usize>n3) << 3));
+    sum += load<f64>(allValues + t4 + ((<usize>n4) << 3));
+    sum += load<f64>(allValues + t5 + ((<usize>n5) << 3));
+    sum += load<f64>(allValues + t6 + ((<usize>n6) << 3));
+    sum += load<f64>(allValues + t7 + ((<usize>n7) << 3));
   }
   for (; t < trees; t++) {
-    const start = <usize>load<u32>(treeStarts + (<usize>t << 2)) << 3;
+    const start = (<usize>load<u32>(treeStarts + ((<usize>t) << 2))) << 3;
     const depth = <u32>load<u8>(depths + t);
     let node: u32 = 0;
     for (let d: u32 = 0; d < depth; d++) node = step(node, allNodes + start, row);
-    sum += load<f64>(allValues + start + (<usize>node << 3));
+    sum += load<f64>(allValues + start + ((<usize>node) << 3));
   }
   return sum;
 }

@@ -50,12 +50,14 @@ type Kernel = {
   loadForest(at: number, size: number): number;
   refusalPlace(): number;
   begin(): void;
-  reserveMessage(size: number): number;
+  reserveInput(size: number): number;
   append(at: number, size: number): number;
   ignoredFeatureCount(): number;
   rejectionCode(): number;
   rejectionDetail(): number;
   rejectionSecondDetail(): number;
+  rejectionNamePlace(): number;
+  rejectionNameSize(): number;
   loadRows(at: number, count: number): number;
   sumRows(): void;
   score(): number;
@@ -69,6 +71,8 @@ type Address =
   | 'scores'
   | 'severities'
   | 'times'
+  | 'stationNames'
+  | 'stationNamesSize'
   | 'stationPlaces'
   | 'stationSizes'
   | 'verdicts'
@@ -77,11 +81,13 @@ type Address =
   | 'firstReasons'
   | 'reasons';
 
+/** What the module's `append` answers instead of a number of readings; see assembly/batch.ts. */
+const appendRejected = -1;
 const appendFull = -2;
+const shownNameSizeMax = 80;
 const reasonKinds = ['forest', 'high', 'low', 'missing'] as const;
 const featuresPerKind = 1024;
-const noMemory = 0xffffffff;
-const utf8 = new TextDecoder();
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
 let compiled: Promise<WebAssembly.Module> | undefined;
 const compileOnce = () => {
@@ -104,7 +110,8 @@ export class Engine {
 
   /** Checks the file, runs its self-test and readies it for scoring. Throws ForestRefused. */
   static async load(forest: Uint8Array): Promise<Engine> {
-    if (forest.length > forestSizeMax) throw new ForestRefused('size', `it has ${forest.length} bytes; the most is ${forestSizeMax}.`);
+    if (forest.length > forestSizeMax)
+      throw new ForestRefused('size', `it has ${forest.length} bytes; the most is ${forestSizeMax}.`);
     const instance = await WebAssembly.instantiate(await compileOnce(), {});
     const kernel = instance.exports as unknown as Kernel;
     const at = kernel.reserveForest(forest.length) >>> 0;
@@ -123,36 +130,36 @@ export class Engine {
   /** Adds the readings of a SensorBatch in Protobuf to the block. A bad message is an answer, never an exception. */
   append(message: Uint8Array): Appended {
     const kernel = this.#kernel;
+    if (message.length === 0)
+      return { rejected: { reason: 'empty-message', detail: 'The message has no bytes.' } };
     if (message.length > messageSizeMax) {
-      return { rejected: { reason: 'too-large', detail: `The message has ${message.length} bytes; the most is ${messageSizeMax}.` } };
+      const detail = `The message has ${message.length} bytes; the most is ${messageSizeMax}. Send smaller batches.`;
+      return { rejected: { reason: 'too-large', detail } };
     }
-    const at = kernel.reserveMessage(message.length) >>> 0;
-    if (at === 0) return { full: true };
-    if (at === noMemory) throw new Error('the WebAssembly engine has no memory for the message');
-    new Uint8Array(kernel.memory.buffer, at, message.length).set(message);
-    const answer = kernel.append(at, message.length);
+    const answer = kernel.append(this.#hand(message), message.length);
     if (answer > 0) return { rowCount: answer, ignoredFeatureCount: kernel.ignoredFeatureCount() };
     if (answer === appendFull) return { full: true };
-    const code = kernel.rejectionCode();
-    if (answer !== -1) throw new Error('the WebAssembly engine has no memory for the readings');
-    return { rejected: rejection(code, kernel.rejectionDetail(), kernel.rejectionSecondDetail(), this.model.features) };
+    if (answer !== appendRejected) throw new Error('The WebAssembly engine has no memory for the readings.');
+    return { rejected: this.#rejection() };
   }
 
   /** Scores and judges everything appended since `begin`. */
   score(): Block {
-    if (this.#kernel.score() === 0) throw new Error('the WebAssembly engine has no memory for the reasons');
+    if (this.#kernel.score() === 0) throw new Error('The WebAssembly engine has no memory for the reasons.');
     return this.#view();
   }
 
-  /** Begins a block with `rowCount` rows of float32 (row-major, in the model's order of features), without stations or times. */
+  /** Makes the block `rowCount` rows of float32 (row-major, features in the model's order), without stations and times. */
   loadRows(rows: Float32Array, rowCount: number): void {
-    const kernel = this.#kernel;
-    const bytes = new Uint8Array(rows.buffer, rows.byteOffset, rowCount * this.model.features.length * 4);
-    kernel.begin();
-    const at = kernel.reserveMessage(bytes.length) >>> 0;
-    if (at === 0 || at === noMemory) throw new Error(`there is no memory for ${rowCount} rows`);
-    new Uint8Array(kernel.memory.buffer, at, bytes.length).set(bytes);
-    if (kernel.loadRows(at, rowCount) === 0) throw new Error(`${rowCount} rows are more than the ${this.rowCountMax} of a block`);
+    const length = rowCount * this.model.features.length;
+    if (rowCount > this.rowCountMax || length > rows.length) {
+      throw new RangeError(
+        `${rowCount} rows are more than given or than a block holds (${this.rowCountMax}).`,
+      );
+    }
+    const bytes = new Uint8Array(rows.buffer, rows.byteOffset, length * 4);
+    if (this.#kernel.loadRows(this.#hand(bytes), rowCount) === 0)
+      throw new Error('The WebAssembly engine has no memory for the rows.');
   }
 
   /** Path-length sums of the block's rows, without verdicts: what a benchmark measures. */
@@ -160,6 +167,25 @@ export class Engine {
     const kernel = this.#kernel;
     kernel.sumRows();
     return new Float64Array(kernel.memory.buffer, kernel.sums.value >>> 0, kernel.rowCount.value >>> 0);
+  }
+
+  /** Copies bytes into the module's memory; answers where. */
+  #hand(bytes: Uint8Array): number {
+    const at = this.#kernel.reserveInput(bytes.length) >>> 0;
+    if (at === 0) throw new Error(`The WebAssembly engine has no memory for ${bytes.length} bytes.`);
+    new Uint8Array(this.#kernel.memory.buffer, at, bytes.length).set(bytes);
+    return at;
+  }
+
+  #rejection(): Rejection {
+    const kernel = this.#kernel;
+    const nameSize = Math.min(kernel.rejectionNameSize(), shownNameSizeMax);
+    return rejection(kernel.rejectionCode(), {
+      about: kernel.rejectionDetail(),
+      number: kernel.rejectionSecondDetail(),
+      name: utf8.decode(new Uint8Array(kernel.memory.buffer, kernel.rejectionNamePlace() >>> 0, nameSize)),
+      features: this.model.features,
+    });
   }
 
   #view(): Block {
@@ -170,10 +196,15 @@ export class Engine {
     const anomalyCount = kernel.abnormalCount.value >>> 0;
     const valueStride = (kernel.rowSize.value >>> 0) / 4;
     const f64 = (address: Address) => new Float64Array(buffer, kernel[address].value >>> 0, rowCount);
-    const u32 = (address: Address, length = rowCount) => new Uint32Array(buffer, kernel[address].value >>> 0, length);
+    const u32 = (address: Address, length = rowCount) =>
+      new Uint32Array(buffer, kernel[address].value >>> 0, length);
     const firstReasons = u32('firstReasons', anomalyCount + 1);
     const reasons = new Uint16Array(buffer, kernel.reasons.value >>> 0, firstReasons[anomalyCount] ?? 0);
-    const memory = new Uint8Array(buffer);
+    const memory = new Uint8Array(
+      buffer,
+      kernel.stationNames.value >>> 0,
+      kernel.stationNamesSize.value >>> 0,
+    );
     const stationStart = u32('stationPlaces');
     const stationLength = u32('stationSizes');
     const stationNames = new Map<number, string>();
@@ -189,7 +220,9 @@ export class Engine {
       isAnomaly: new Uint8Array(buffer, kernel.verdicts.value >>> 0, rowCount),
       anomalyRows: u32('abnormalRows', anomalyCount),
       reasonsOf: (anomalyIndex) =>
-        Array.from(reasons.subarray(firstReasons[anomalyIndex], firstReasons[anomalyIndex + 1]), (code) => describeReason(code, features)),
+        Array.from(reasons.subarray(firstReasons[anomalyIndex], firstReasons[anomalyIndex + 1]), (code) =>
+          describeReason(code, features),
+        ),
       station(row) {
         const start = stationStart[row] as number;
         const known = stationNames.get(start);

@@ -51,7 +51,8 @@ export function readModel(forest: Uint8Array): Model {
     maxSamples: view.getUint32(32, true),
     maxDepth: view.getUint32(36, true),
     offset: view.getFloat64(56, true),
-    alarmRate: guards === undefined ? null : new DataView(guards.buffer, guards.byteOffset).getFloat64(0, true),
+    alarmRate:
+      guards === undefined ? null : new DataView(guards.buffer, guards.byteOffset).getFloat64(0, true),
     meta: meta === undefined ? null : readMeta(meta),
     summary: summary === undefined ? null : readSummary(summary, featureCount),
   };
@@ -88,7 +89,7 @@ function readNames(section: Uint8Array, featureCount: number) {
 
 function decodeText(bytes: Uint8Array, reason: string, detail: string): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
     throw new ForestRefused(reason, detail);
   }
@@ -98,7 +99,8 @@ function readMeta(section: Uint8Array): Readonly<Record<string, unknown>> {
   const text = decodeText(section, 'meta', 'its META section is not UTF-8.');
   try {
     const meta: unknown = JSON.parse(text);
-    if (typeof meta === 'object' && meta !== null && !Array.isArray(meta)) return meta as Record<string, unknown>;
+    if (typeof meta === 'object' && meta !== null && !Array.isArray(meta))
+      return meta as Record<string, unknown>;
   } catch {
     // Said below, together with JSON that is no object.
   }
