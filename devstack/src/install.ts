@@ -53,5 +53,7 @@ export async function run(
   });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   if (child.exitCode === 0) return stdout;
-  throw new Error(`${command.join(' ')}\nended with ${child.exitCode ?? child.signalCode}:\n${stdout}${stderr}`);
+  throw new Error(
+    `${command.join(' ')}\nended with ${child.exitCode ?? child.signalCode}:\n${stdout}${stderr}`,
+  );
 }

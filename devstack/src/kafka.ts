@@ -59,7 +59,10 @@ async function startBroker(heapMb: number): Promise<Kafka> {
     await server.untilReady(() => server.log().includes('Kafka Server started'), startDeadlineMs);
   };
   try {
-    writeFileSync(properties, brokerProperties({ brokers, controller: `127.0.0.1:${freePort()}`, folder: server.folder }));
+    writeFileSync(
+      properties,
+      brokerProperties({ brokers, controller: `127.0.0.1:${freePort()}`, folder: server.folder }),
+    );
     const clusterId = randomBytes(16).toString('base64url').replace(/^-/, 'A');
     await run(java(toolOptions, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', properties));
     await start();

@@ -13,7 +13,9 @@ export function freePort(): number {
     const port = portMin + Math.floor(Math.random() * (portMax - portMin + 1));
     if (isFree(port)) return port;
   }
-  throw new Error(`No free port between ${portMin} and ${portMax} in ${triesMax} tries: end what listens there.`);
+  throw new Error(
+    `No free port between ${portMin} and ${portMax} in ${triesMax} tries: end what listens there.`,
+  );
 }
 
 function isFree(port: number): boolean {

@@ -64,9 +64,23 @@ async function startServer(settings: Readonly<Record<string, string | number>>):
   };
   try {
     giveToPostgres(server.folder);
-    const initdb = ['-D', data, '-U', 'postgres', '-A', 'trust', '--locale=C.UTF-8', '-E', 'UTF8', '--no-instructions'];
+    const initdb = [
+      '-D',
+      data,
+      '-U',
+      'postgres',
+      '-A',
+      'trust',
+      '--locale=C.UTF-8',
+      '-E',
+      'UTF8',
+      '--no-instructions',
+    ];
     await run([...program('initdb'), ...initdb], { cwd: '/' });
-    writeFileSync(join(data, 'postgresql.auto.conf'), serverSettings({ port, folder: server.folder, settings }));
+    writeFileSync(
+      join(data, 'postgresql.auto.conf'),
+      serverSettings({ port, folder: server.folder, settings }),
+    );
     await start();
   } catch (error) {
     await server.stop();
@@ -115,7 +129,9 @@ function serverSettings(options: {
 /** The newest installed version's programs. */
 function programFolder(): string | undefined {
   if (!existsSync(debianFolder)) return undefined;
-  const versions = readdirSync(debianFolder).map(Number).filter((version) => version >= versionMin);
+  const versions = readdirSync(debianFolder)
+    .map(Number)
+    .filter((version) => version >= versionMin);
   const folders = versions.sort((a, b) => b - a).map((version) => join(debianFolder, String(version), 'bin'));
   return folders.find((folder) => existsSync(join(folder, 'initdb')));
 }

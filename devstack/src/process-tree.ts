@@ -1,6 +1,8 @@
 // Reads and signals a process with all its descendants (Linux).
 import { readFileSync } from 'node:fs';
 
+const pollIntervalMs = 10;
+
 /** The process and its descendants, parents first; empty when it is gone. */
 export function processTree(pid: number): number[] {
   let children: string;
@@ -9,7 +11,13 @@ export function processTree(pid: number): number[] {
   } catch {
     return [];
   }
-  return [pid, ...children.split(' ').filter(Boolean).flatMap((child) => processTree(Number(child)))];
+  return [
+    pid,
+    ...children
+      .split(' ')
+      .filter(Boolean)
+      .flatMap((child) => processTree(Number(child))),
+  ];
 }
 
 /** Stops the process and its descendants where they are. Parents first, so that no child is born unseen. */
@@ -23,9 +31,21 @@ export function thawTree(pid: number): void {
 }
 
 /** Ends the process and its descendants at once; nobody among them can react to another's end. */
-export function killTree(pid: number): void {
+export async function killTree(pid: number): Promise<void> {
   freezeTree(pid);
-  for (const member of processTree(pid).reverse()) signal(member, 'SIGKILL');
+  const members = processTree(pid).reverse();
+  for (const member of members) signal(member, 'SIGKILL');
+  while (members.some(isRunning)) await Bun.sleep(pollIntervalMs);
+}
+
+/** A zombie has ended: it only waits for somebody to read its exit code. */
+export function isRunning(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return !stat.slice(stat.lastIndexOf(')')).startsWith(') Z');
+  } catch {
+    return false;
+  }
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {

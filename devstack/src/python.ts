@@ -46,7 +46,15 @@ export async function installLocked(options: {
   readonly folder: string;
 }): Promise<void> {
   const { what, lock, folder } = options;
-  const install = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary=:all:'];
+  const install = [
+    '-m',
+    'pip',
+    'install',
+    '--quiet',
+    '--disable-pip-version-check',
+    '--no-deps',
+    '--only-binary=:all:',
+  ];
   await inStep(folder, [lock], async () => {
     await progress(`Installing ${what} from PyPI`, async () => {
       await run(['python3', ...install, '--require-hashes', '--upgrade', '--target', folder, '-r', lock]);

@@ -51,7 +51,9 @@ export class Server {
   }
 
   get isRunning(): boolean {
-    return this.#process !== undefined && this.#process.exitCode === null && this.#process.signalCode === null;
+    return (
+      this.#process !== undefined && this.#process.exitCode === null && this.#process.signalCode === null
+    );
   }
 
   /** All processes of the server. */
@@ -81,7 +83,7 @@ export class Server {
   /** Ends all processes as a power cut would, and keeps the data. */
   async kill9(): Promise<void> {
     if (!this.isRunning || this.#process === undefined) return;
-    killTree(this.#process.pid);
+    await killTree(this.#process.pid);
     await this.#process.exited;
   }
 

@@ -4,11 +4,18 @@ import { type Admin, Kafka as KafkaClient, logLevel } from 'kafkajs';
 export type Topic = { readonly name: string; readonly partitions: number };
 
 /** Makes the topics that are not there yet, one replica each. */
-export async function createTopics(kafka: { readonly brokers: string }, topics: readonly Topic[]): Promise<void> {
+export async function createTopics(
+  kafka: { readonly brokers: string },
+  topics: readonly Topic[],
+): Promise<void> {
   await withAdmin(kafka.brokers, async (admin) => {
     await admin.createTopics({
       waitForLeaders: true,
-      topics: topics.map(({ name, partitions }) => ({ topic: name, numPartitions: partitions, replicationFactor: 1 })),
+      topics: topics.map(({ name, partitions }) => ({
+        topic: name,
+        numPartitions: partitions,
+        replicationFactor: 1,
+      })),
     });
   });
 }
@@ -26,7 +33,11 @@ export async function topicRanges(kafka: { readonly brokers: string }, topic: st
 }
 
 async function withAdmin<T>(brokers: string, work: (admin: Admin) => Promise<T>): Promise<T> {
-  const client = new KafkaClient({ brokers: brokers.split(','), clientId: 'lonetree-devstack', logLevel: logLevel.NOTHING });
+  const client = new KafkaClient({
+    brokers: brokers.split(','),
+    clientId: 'lonetree-devstack',
+    logLevel: logLevel.NOTHING,
+  });
   const admin = client.admin();
   await admin.connect();
   try {

@@ -1,0 +1,115 @@
+// `bun run test [unit|stack]`: runs the checks and every test, all parts even when one fails, and counts them together.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { runChecks } from './check.ts';
+import { projectFolder } from './folders.ts';
+import { seconds } from './progress.ts';
+import { ensurePython, pythonProgram } from './python.ts';
+import { describeTally, sum, type Tally, tallyRunner } from './tally.ts';
+
+const usage = `Usage: bun run test [unit|stack]
+
+  unit    tests that need no server, TypeScript and Python
+  stack   tests against a real Kafka and a real PostgreSQL, which they start
+  (none)  all static checks, then all tests
+`;
+
+const runnerDeadlineMs = 900_000;
+const testTimeoutMs = 120_000;
+const stackSuffix = '.stack.test.ts';
+
+type Part = { readonly title: string; readonly run: () => Promise<Tally> };
+
+async function listParts(which: string | undefined): Promise<Part[]> {
+  const files = await listTestFiles();
+  const unitFiles = files.filter((file) => !file.endsWith(stackSuffix));
+  const unit: Part[] = [
+    { title: 'Unit tests', run: () => runBunTests(['--parallel'], unitFiles) },
+    { title: 'Python tests', run: runPythonTests },
+  ];
+  // Each file has its servers and a process to itself: one that crashes takes no other with it.
+  const stack: Part[] = files
+    .filter((file) => file.endsWith(stackSuffix))
+    .map((file) => ({ title: `Stack tests: ${file}`, run: () => runBunTests([], [file]) }));
+  if (which === 'unit') return unit;
+  if (which === 'stack') return stack;
+  return [{ title: 'Static checks', run: runChecks }, ...unit, ...stack];
+}
+
+async function listTestFiles(): Promise<string[]> {
+  const { workspaces } = JSON.parse(readFileSync(join(projectFolder, 'package.json'), 'utf8')) as {
+    workspaces: string[];
+  };
+  const glob = new Bun.Glob(`{${workspaces.join(',')}}/{src,test,bench}/**/*.test.ts`);
+  return (await Array.fromAsync(glob.scan({ cwd: projectFolder }))).sort();
+}
+
+async function runBunTests(options: readonly string[], files: readonly string[]): Promise<Tally> {
+  const paths = files.map((file) => `./${file}`);
+  return await runReporting(
+    (report) => [
+      process.execPath,
+      'test',
+      `--timeout=${testTimeoutMs}`,
+      '--reporter=junit',
+      `--reporter-outfile=${report}`,
+      ...options,
+      ...paths,
+    ],
+    projectFolder,
+  );
+}
+
+async function runPythonTests(): Promise<Tally> {
+  await ensurePython();
+  return await runReporting(
+    (report) => [pythonProgram, '-m', 'pytest', `--junitxml=${report}`],
+    join(projectFolder, 'ml'),
+  );
+}
+
+/** Runs a test runner with its output passed on, and counts what its JUnit report says. */
+async function runReporting(command: (report: string) => string[], cwd: string): Promise<Tally> {
+  const folder = mkdtempSync(join(tmpdir(), 'lonetree-test-'));
+  try {
+    const report = join(folder, 'junit.xml');
+    const child = Bun.spawn(command(report), {
+      cwd,
+      stdin: 'ignore',
+      stdout: 'inherit',
+      stderr: 'inherit',
+      timeout: runnerDeadlineMs,
+      killSignal: 'SIGKILL',
+    });
+    await child.exited;
+    const junit = await Bun.file(report)
+      .text()
+      .catch(() => undefined);
+    return tallyRunner({ exitCode: child.exitCode, junit });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function runPart({ title, run }: Part): Promise<Tally> {
+  const startMs = performance.now();
+  console.log(`\n── ${title} ──`);
+  const tally = await run().catch((error: unknown) => {
+    console.error(error);
+    return { passed: 0, failed: 1, skipped: 0 };
+  });
+  console.log(`${title}: ${describeTally(tally)} in ${seconds(performance.now() - startMs)}`);
+  return tally;
+}
+
+const [which, ...rest] = process.argv.slice(2);
+if (rest.length > 0 || (which !== undefined && which !== 'unit' && which !== 'stack')) {
+  console.error(usage);
+  process.exit(which === '--help' ? 0 : 2);
+}
+const tallies: Tally[] = [];
+for (const part of await listParts(which)) tallies.push(await runPart(part));
+const total = sum(tallies);
+console.log(`\n${describeTally(total)}`);
+process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);
