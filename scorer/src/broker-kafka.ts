@@ -1,0 +1,205 @@
+// The log on Apache Kafka. The only file that knows the client, and where its habits are dealt with.
+import { readFileSync } from 'node:fs';
+import { type EachBatchPayload, Kafka, type KafkaMessage, logLevel, type SASLOptions } from 'kafkajs';
+import { type BlockHandlers, type Broker, type Message, MessageTooLarge, type Outgoing } from './broker.ts';
+import type { KafkaSecurity } from './config.ts';
+import type { Logger } from './log.ts';
+
+export type KafkaOptions = {
+  readonly brokers: readonly string[];
+  readonly security: KafkaSecurity;
+  readonly group: string;
+  readonly topic: string;
+  readonly log: Logger;
+  readonly bounds: {
+    readonly sessionTimeoutMs: number;
+    readonly heartbeatIntervalMs: number;
+    readonly rebalanceTimeoutMs: number;
+    readonly fetchWaitMaxMs: number;
+    readonly fetchSizeMax: number;
+    readonly fetchSizePerPartitionMax: number;
+    readonly partitionsConcurrentMax: number;
+    readonly requestTimeoutMs: number;
+    readonly publishSizeMax: number;
+  };
+  /** The consumer has stopped for good: the process has to end, so that a new one takes over. */
+  readonly onFatal: (error: Error) => void;
+};
+
+export function createKafkaBroker(options: KafkaOptions): Broker {
+  const { topic, bounds, log } = options;
+  const kafka = new Kafka({
+    clientId: 'lonetree-scorer',
+    brokers: [...options.brokers],
+    requestTimeout: bounds.requestTimeoutMs,
+    // No heartbeat is sent while it waits between retries: short waits.
+    retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 10 },
+    logLevel: logLevel.WARN,
+    logCreator: () => ({ namespace, level, log: { message, error } }) =>
+      log[level === logLevel.ERROR ? 'warn' : 'debug']({ namespace, kafka: error ?? message }, 'kafka client'),
+    ...tlsAndLogin(options.security),
+  });
+  const consumer = kafka.consumer({
+    groupId: options.group,
+    sessionTimeout: bounds.sessionTimeoutMs,
+    heartbeatInterval: bounds.heartbeatIntervalMs,
+    rebalanceTimeout: bounds.rebalanceTimeoutMs,
+    maxWaitTimeInMs: bounds.fetchWaitMaxMs,
+    minBytes: 1,
+    maxBytes: bounds.fetchSizeMax,
+    maxBytesPerPartition: bounds.fetchSizePerPartitionMax,
+  });
+  const producer = kafka.producer({ allowAutoTopicCreation: false, maxInFlightRequests: 1 });
+  const admin = kafka.admin();
+  let lastContactMs = 0;
+  let isMember = false;
+
+  const contact = () => {
+    lastContactMs = Date.now();
+  };
+  consumer.on(consumer.events.FETCH, contact);
+  consumer.on(consumer.events.HEARTBEAT, contact);
+  consumer.on(consumer.events.CRASH, ({ payload: { error, restart } }) => {
+    isMember = false;
+    log.warn({ err: error, restart }, 'the consumer has crashed');
+    // It would stay stopped in silence.
+    if (!restart) options.onFatal(error);
+  });
+
+  return {
+    async consume(handlers) {
+      await Promise.all([consumer.connect(), producer.connect(), admin.connect()]);
+      consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+        isMember = true;
+        contact();
+        const partitions = payload.memberAssignment[topic] ?? [];
+        log.info({ topic, partitions, durationMs: payload.duration }, 'assigned');
+        handlers.assigned(partitions);
+      });
+      await consumer.subscribe({ topic, fromBeginning: true });
+      await consumer.run({
+        autoCommit: false,
+        eachBatchAutoResolve: false,
+        partitionsConsumedConcurrently: bounds.partitionsConcurrentMax,
+        eachBatch: (payload) => handleBatch(payload, handlers, bounds.heartbeatIntervalMs / 2),
+      });
+    },
+
+    seek: (partition, offset) => consumer.seek({ topic, partition, offset: String(offset) }),
+
+    async watermarks(partition) {
+      const offsets = (await admin.fetchTopicOffsets(topic)).find((entry) => entry.partition === partition);
+      if (offsets === undefined) throw new Error(`the topic ${topic} has no partition ${partition}`);
+      return { start: BigInt(offsets.low), end: BigInt(offsets.high) };
+    },
+
+    async publish(to, messages) {
+      for (const part of splitBySize(messages, bounds.publishSizeMax)) {
+        try {
+          await producer.send({ topic: to, acks: -1, messages: part.map(toKafka) });
+        } catch (error) {
+          if (errorType(error) === 'MESSAGE_TOO_LARGE') throw new MessageTooLarge(`${to} takes no message of that size`, { cause: error });
+          throw error;
+        }
+      }
+    },
+
+    reportPosition(partition, next) {
+      consumer.commitOffsets([{ topic, partition, offset: String(next) }]).catch((error) => {
+        log.debug({ err: error, partition }, 'lag could not be reported');
+      });
+    },
+
+    isReady: () => isMember && Date.now() - lastContactMs < bounds.sessionTimeoutMs,
+
+    async close() {
+      await consumer.disconnect(); // Ends after the blocks under way and leaves the group, so that others go on at once.
+      await Promise.all([producer.disconnect(), admin.disconnect()]);
+    },
+  };
+}
+
+/** The client sends no heartbeat by itself while a batch is handled, and does not wait for who listens to assignments. */
+async function handleBatch(payload: EachBatchPayload, handlers: BlockHandlers, heartbeatMs: number): Promise<void> {
+  const { batch, heartbeat, resolveOffset } = payload;
+  if (batch.messages.length === 0) return;
+  const { promise: left, reject } = Promise.withResolvers<never>();
+  let lost: unknown;
+  left.catch(() => {}); // Whoever waits for it sees it.
+  const timer = setInterval(() => {
+    heartbeat().catch((error: unknown) => {
+      lost = error;
+      reject(error);
+    });
+  }, heartbeatMs);
+  try {
+    const last = batch.lastOffset();
+    const isStored = await handlers.block(
+      { partition: batch.partition, from: fetchedFrom(batch), next: BigInt(last) + 1n, messages: batch.messages.map(toMessage) },
+      left,
+    );
+    if (isStored) resolveOffset(last);
+  } finally {
+    clearInterval(timer);
+  }
+  if (lost !== undefined) throw lost; // The client then joins the group again.
+}
+
+/** Where the fetch began: not in the client's types. The first message may lie beyond it. */
+function fetchedFrom(batch: EachBatchPayload['batch']): bigint {
+  const { fetchedOffset } = batch as unknown as { readonly fetchedOffset?: string };
+  if (fetchedOffset === undefined) throw new Error('assertion failed: the Kafka client does not say where its fetch began');
+  return BigInt(fetchedOffset);
+}
+
+const noHeaders: Message['headers'] = {};
+
+function toMessage({ offset, timestamp, key, value, headers }: KafkaMessage): Message {
+  return { offset: BigInt(offset), timeMs: Number(timestamp), key, value, headers: headers === undefined ? noHeaders : toHeaders(headers) };
+}
+
+function toHeaders(headers: NonNullable<KafkaMessage['headers']>): Message['headers'] {
+  const names = Object.keys(headers);
+  if (names.length === 0) return noHeaders;
+  return Object.fromEntries(
+    names.map((name) => {
+      const value = headers[name];
+      const last = Array.isArray(value) ? value.at(-1) : value;
+      return [name, typeof last === 'string' ? Buffer.from(last) : (last ?? Buffer.alloc(0))];
+    }),
+  );
+}
+
+const toKafka = ({ key, value, headers }: Outgoing) => ({
+  key: key === null || typeof key === 'string' ? key : Buffer.from(key),
+  value: Buffer.from(value.buffer, value.byteOffset, value.byteLength),
+  ...(headers === undefined ? {} : { headers: { ...headers } }),
+});
+
+/** Requests of bounded size, in order; a message that is larger goes alone. */
+function* splitBySize(messages: readonly Outgoing[], sizeMax: number): Generator<Outgoing[]> {
+  let part: Outgoing[] = [];
+  let size = 0;
+  for (const message of messages) {
+    if (part.length > 0 && size + message.value.length > sizeMax) {
+      yield part;
+      part = [];
+      size = 0;
+    }
+    part.push(message);
+    size += message.value.length;
+  }
+  if (part.length > 0) yield part;
+}
+
+/** Kafka's own name of an error, which the client may have wrapped. */
+function errorType(error: unknown): string | undefined {
+  const { type, cause } = error as { readonly type?: string; readonly cause?: unknown };
+  return type ?? (cause === undefined ? undefined : errorType(cause));
+}
+
+function tlsAndLogin({ isTls, caFile, sasl }: KafkaSecurity) {
+  const ssl = caFile === undefined ? isTls : { ca: [readFileSync(caFile, 'utf8')] };
+  return { ssl, ...(sasl === undefined ? {} : { sasl: sasl as SASLOptions }) };
+}
+

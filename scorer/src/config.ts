@@ -1,0 +1,143 @@
+// All settings: names, defaults, bounds and what they mean, in one table. Nothing else reads the environment.
+import { join } from 'node:path';
+import { z } from 'zod';
+
+const repository = join(import.meta.dir, '..', '..');
+
+const text = (fallback: string) => z.string().min(1).default(fallback);
+const count = (fallback: number, min: number, max: number) => z.coerce.number().int().min(min).max(max).default(fallback);
+const flag = z.enum(['true', 'false']).default('false').transform((value) => value === 'true');
+const topicName = (fallback: string) => z.string().regex(/^[a-zA-Z0-9._-]{1,249}$/).default(fallback);
+
+/** Environment variables, in the order in which documents show them. */
+const settings = {
+  KAFKA_BROKERS: z.string().min(1).optional().describe('host:port of Kafka brokers, comma-separated; with DATABASE_URL. Without both: one SQLite file'),
+  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//).optional().describe('postgres://user:password@host:port/database'),
+  MODEL_FILE: text(join(repository, 'models', 'default.forest')).describe('the forest file that scores'),
+  MODEL_NAME: text('lonetree').describe('the name under which the model is recorded'),
+  HOST: text('127.0.0.1').describe('address that HTTP listens on'),
+  PORT: count(8080, 0, 65_535).describe('port that HTTP listens on'),
+  DATA_DIR: text(join(repository, '.data')).describe('folder of the SQLite file, when embedded'),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info').describe('least severe level that is logged'),
+  RETENTION_DAYS: count(30, 1, 36_500).describe('days that verdicts are kept, when embedded'),
+  KAFKA_GROUP: text('scorer').describe('consumer group; each keeps positions of its own'),
+  READINGS_TOPIC: topicName('readings').describe('topic of readings'),
+  ANOMALIES_TOPIC: topicName('anomalies').describe('topic that abnormal readings are published to'),
+  DEAD_LETTER_TOPIC: topicName('readings.dead-letter').describe('topic of messages that cannot be scored'),
+  KAFKA_SSL: flag.describe('true: TLS to the brokers'),
+  KAFKA_SSL_CA_FILE: z.string().min(1).optional().describe('certificate authority of the brokers, a PEM file'),
+  KAFKA_SASL_MECHANISM: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).optional().describe('how to log in to the brokers'),
+  KAFKA_SASL_USERNAME: z.string().min(1).optional(),
+  KAFKA_SASL_PASSWORD: z.string().min(1).optional(),
+} as const;
+
+/** What has a bound: time in milliseconds, size in bytes. */
+export const bounds = {
+  /** Without a heartbeat for this long a scorer counts as dead and its partitions go to others. */
+  sessionTimeoutMs: 6_000,
+  heartbeatIntervalMs: 1_000,
+  /** How long a rebalance waits for a busy scorer. */
+  rebalanceTimeoutMs: 10_000,
+  /** How long an idle fetch waits for the first message. */
+  fetchWaitMaxMs: 250,
+  fetchSizeMax: 16 << 20,
+  fetchSizePerPartitionMax: 2 << 20,
+  partitionsConcurrentMax: 3,
+  /** Kafka requests that take longer have failed. */
+  requestTimeoutMs: 10_000,
+  /** A transaction not done by then counts as failed. Shorter than the session. */
+  databaseDeadlineMs: 5_000,
+  databaseConnectTimeoutMs: 2_000,
+  /** Bytes of messages that are published in one request; a larger message goes alone. */
+  publishSizeMax: 900_000,
+  retryFirstMs: 100,
+  retryMaxMs: 5_000,
+  /** A stop that takes longer is a failure. */
+  drainDeadlineMs: 8_000,
+  maintainIntervalMs: 60_000,
+  /** Day partitions exist this many days ahead. */
+  partitionDaysAhead: 3,
+  requestBodySizeMax: 16 << 20,
+  queryRowsMax: 1_000,
+} as const;
+
+const schema = z.object(settings);
+type Settings = z.infer<typeof schema>;
+
+export type FullBackend = { readonly kind: 'full'; readonly brokers: readonly string[]; readonly databaseUrl: string };
+export type EmbeddedBackend = { readonly kind: 'embedded'; readonly dataFolder: string; readonly retentionDays: number };
+
+export type Config = {
+  readonly backend: FullBackend | EmbeddedBackend;
+  readonly modelFile: string;
+  readonly modelName: string;
+  readonly host: string;
+  readonly port: number;
+  readonly logLevel: Settings['LOG_LEVEL'];
+  readonly group: string;
+  readonly topics: { readonly readings: string; readonly anomalies: string; readonly deadLetters: string };
+  readonly kafkaSecurity: KafkaSecurity;
+};
+
+export type KafkaSecurity = {
+  readonly isTls: boolean;
+  readonly caFile: string | undefined;
+  readonly sasl: { readonly mechanism: NonNullable<Settings['KAFKA_SASL_MECHANISM']>; readonly username: string; readonly password: string } | undefined;
+};
+
+/** Settings that cannot be used; the message names the variable, its value and what is allowed. */
+export class ConfigError extends Error {}
+
+export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+  const given = Object.fromEntries(Object.keys(settings).map((name) => [name, environment[name] === '' ? undefined : environment[name]]));
+  const parsed = schema.safeParse(given);
+  if (!parsed.success) throw new ConfigError(describeIssues(parsed.error.issues, given));
+  const { data } = parsed;
+  return {
+    backend: chooseBackend(data),
+    modelFile: data.MODEL_FILE,
+    modelName: data.MODEL_NAME,
+    host: data.HOST,
+    port: data.PORT,
+    logLevel: data.LOG_LEVEL,
+    group: data.KAFKA_GROUP,
+    topics: { readings: data.READINGS_TOPIC, anomalies: data.ANOMALIES_TOPIC, deadLetters: data.DEAD_LETTER_TOPIC },
+    kafkaSecurity: { isTls: data.KAFKA_SSL, caFile: data.KAFKA_SSL_CA_FILE, sasl: readSasl(data) },
+  };
+}
+
+function describeIssues(issues: readonly z.core.$ZodIssue[], given: Readonly<Record<string, string | undefined>>): string {
+  return issues
+    .map((issue) => {
+      const name = String(issue.path[0]);
+      const value = /PASSWORD|URL/.test(name) ? '(not shown)' : JSON.stringify(given[name]);
+      return `${name}=${value} cannot be used: ${issue.message}.`;
+    })
+    .join('\n');
+}
+
+function chooseBackend({ KAFKA_BROKERS, DATABASE_URL, DATA_DIR, RETENTION_DAYS }: Settings): Config['backend'] {
+  if (KAFKA_BROKERS === undefined && DATABASE_URL === undefined) {
+    return { kind: 'embedded', dataFolder: DATA_DIR, retentionDays: RETENTION_DAYS };
+  }
+  if (KAFKA_BROKERS !== undefined && DATABASE_URL !== undefined) {
+    return { kind: 'full', brokers: KAFKA_BROKERS.split(',').map((broker) => broker.trim()), databaseUrl: DATABASE_URL };
+  }
+  const [there, missing] = KAFKA_BROKERS === undefined ? ['DATABASE_URL', 'KAFKA_BROKERS'] : ['KAFKA_BROKERS', 'DATABASE_URL'];
+  throw new ConfigError(`${there} is set and ${missing} is not: set both to run with Kafka and PostgreSQL, or neither to run with one SQLite file.`);
+}
+
+function readSasl(data: Settings): KafkaSecurity['sasl'] {
+  const { KAFKA_SASL_MECHANISM: mechanism, KAFKA_SASL_USERNAME: username, KAFKA_SASL_PASSWORD: password } = data;
+  if (mechanism === undefined && username === undefined && password === undefined) return undefined;
+  if (mechanism !== undefined && username !== undefined && password !== undefined) return { mechanism, username, password };
+  throw new ConfigError('KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD belong together: set all three or none.');
+}
+
+/** One line a variable, for `--help`. */
+export function describeSettings(): string {
+  return Object.entries(settings)
+    .filter(([, type]) => type.description !== undefined)
+    .map(([name, type]) => `  ${name.padEnd(21)} ${type.description}`)
+    .join('\n');
+}

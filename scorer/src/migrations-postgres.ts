@@ -1,0 +1,66 @@
+// The tables on PostgreSQL, as numbered steps. A step that has been released is never changed: add the next one.
+
+export const migrations: readonly string[] = [
+  `
+  create table model (
+    id            integer generated always as identity primary key,
+    sha256        text not null unique,
+    name          text not null,
+    features      text[] not null,
+    score_offset  double precision not null,
+    first_used_at timestamptz not null default now()
+  );
+  create table consumer_offset (
+    consumer     text not null,
+    topic        text not null,
+    partition    integer not null,
+    next_offset  bigint not null,
+    block_offset bigint not null,
+    primary key (consumer, topic, partition)
+  ) with (fillfactor = 50);
+  comment on column consumer_offset.next_offset is 'first message that is not stored yet';
+  comment on column consumer_offset.block_offset is 'first message of the last stored block, whose anomalies may be unpublished';
+  create table position_gap (
+    consumer    text not null,
+    topic       text not null,
+    partition   integer not null,
+    from_offset bigint not null,
+    to_offset   bigint not null,
+    found_at    timestamptz not null default now()
+  );
+  comment on table position_gap is 'messages that the log had deleted before they were read';
+  create table prediction (
+    topic      text not null,
+    partition  integer not null,
+    "offset"   bigint not null,
+    row        integer not null,
+    time       timestamptz not null,
+    station    text not null,
+    "values"   real[] not null,
+    score      double precision not null,
+    severity   real,
+    is_anomaly boolean not null,
+    model_id   integer not null
+  ) partition by range (time);
+  comment on table prediction is 'one verdict per reading; no unique key, as the position makes one unnecessary';
+  create index prediction_time on prediction using brin (time);
+  create table prediction_default partition of prediction default;
+  create table anomaly (
+    id        text not null,
+    topic     text not null,
+    partition integer not null,
+    "offset"  bigint not null,
+    row       integer not null,
+    time      timestamptz not null,
+    station   text not null,
+    "values"  real[] not null,
+    score     double precision not null,
+    decision  double precision not null,
+    severity  double precision,
+    reasons   text[] not null,
+    model_id  integer not null
+  );
+  create index anomaly_place on anomaly (topic, partition, "offset");
+  create index anomaly_time on anomaly (time desc, partition desc, "offset" desc, row desc);
+  `,
+];
