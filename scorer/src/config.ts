@@ -43,6 +43,8 @@ export const bounds = {
   fetchSizeMax: 16 << 20,
   fetchSizePerPartitionMax: 2 << 20,
   partitionsConcurrentMax: 3,
+  /** Messages of one block of the embedded log. */
+  blockMessagesMax: 10_000,
   /** Kafka requests that take longer have failed. */
   requestTimeoutMs: 10_000,
   /** A transaction not done by then counts as failed. Shorter than the session. */

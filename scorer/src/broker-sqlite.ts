@@ -1,0 +1,109 @@
+// The log as a table of the embedded SQLite file: one partition, one reader, every message synced to disk.
+import type { BlockHandlers, Broker, Message, Outgoing } from './broker.ts';
+import type { Database } from './sqlite.ts';
+
+export type SqliteBrokerOptions = {
+  readonly database: Database;
+  readonly topic: string;
+  /** Most messages and bytes of one block. */
+  readonly blockMessagesMax: number;
+  readonly blockSizeMax: number;
+  readonly now: () => number;
+};
+
+const onlyPartition = 0;
+
+type LogRow = { readonly offset: number; readonly time_ms: number; readonly key: Uint8Array | null; readonly value: Uint8Array | null; readonly headers: string };
+
+export function createSqliteBroker({ database, topic, blockMessagesMax, blockSizeMax, now }: SqliteBrokerOptions): Broker {
+  const readLog = database.query('select "offset", time_ms, key, value, headers from log where topic = ? and "offset" >= ? order by "offset" limit ?');
+  const readStart = database.query('select min("offset") as start from log where topic = ?');
+  const readEnd = database.query('select next_offset as end from log_end where topic = ?');
+  const takeOffset = database.query(
+    'insert into log_end values (?, ?) on conflict (topic) do update set next_offset = next_offset + excluded.next_offset returning next_offset',
+  );
+  const append = database.query('insert into log values (?, ?, ?, ?, ?, ?)');
+  const appendAll = database.transaction((to: string, messages: readonly Outgoing[]) => {
+    const { next_offset: end } = takeOffset.get(to, messages.length) as { next_offset: number };
+    for (const [index, { key, value, headers }] of messages.entries()) {
+      const keyBytes = typeof key === 'string' ? new TextEncoder().encode(key) : key;
+      append.run(to, end - messages.length + index, now(), keyBytes, value, JSON.stringify(headers ?? {}));
+    }
+  });
+
+  let fetchFrom: bigint | undefined;
+  let isClosed = false;
+  let loop: Promise<void> = Promise.resolve();
+  let wake = () => {};
+
+  async function deliver(handlers: BlockHandlers): Promise<void> {
+    handlers.assigned([onlyPartition]);
+    const neverLeft = new Promise<never>(() => {});
+    while (!isClosed) {
+      const from = fetchFrom;
+      const messages = from === undefined ? [] : fetch(from);
+      const last = messages.at(-1);
+      if (from === undefined || last === undefined) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        continue;
+      }
+      const next = last.offset + 1n;
+      const isStored = await handlers.block({ partition: onlyPartition, from, next, messages }, neverLeft);
+      if (isStored) fetchFrom = next;
+      // Everything here is synchronous: let timers and requests have their turn between two blocks.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  function fetch(from: bigint): Message[] {
+    const messages: Message[] = [];
+    let size = 0;
+    for (const row of readLog.iterate(topic, from, blockMessagesMax) as Iterable<LogRow>) {
+      const valueSize = row.value?.length ?? 0;
+      if (messages.length > 0 && size + valueSize > blockSizeMax) break;
+      size += valueSize;
+      messages.push({ offset: BigInt(row.offset), timeMs: row.time_ms, key: row.key, value: row.value, headers: readHeaders(row.headers) });
+    }
+    return messages;
+  }
+
+  return {
+    consume(handlers) {
+      loop = deliver(handlers);
+      return Promise.resolve();
+    },
+    seek(_, offset) {
+      fetchFrom = offset;
+      wake();
+    },
+    watermarks() {
+      const end = (readEnd.get(topic) as { end: number } | null)?.end ?? 0;
+      const { start } = readStart.get(topic) as { start: number | null };
+      return Promise.resolve({ start: BigInt(start ?? end), end: BigInt(end) });
+    },
+    publish(to, messages) {
+      try {
+        appendAll(to, messages);
+      } catch (error) {
+        return Promise.reject(error as Error);
+      }
+      if (to === topic) wake();
+      return Promise.resolve();
+    },
+    reportPosition() {},
+    isReady: () => !isClosed,
+    async close() {
+      isClosed = true;
+      wake();
+      await loop;
+    },
+  };
+}
+
+function readHeaders(text: string): Message['headers'] {
+  if (text === '{}') return {};
+  const headers = JSON.parse(text) as Record<string, string>;
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, new TextEncoder().encode(value)]));
+}

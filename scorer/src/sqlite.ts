@@ -1,0 +1,118 @@
+// The one SQLite file of the embedded mode: opening, locking and its tables. Log and store are two views of it.
+import { Database } from 'bun:sqlite';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+export type { Database } from 'bun:sqlite';
+
+/** Numbered steps. A step that has been released is never changed: add the next one. */
+const migrations: readonly string[] = [
+  `
+  create table log (
+    topic    text not null,
+    "offset" integer not null,
+    time_ms  integer not null,
+    key      blob,
+    value    blob,
+    headers  text not null,
+    primary key (topic, "offset")
+  ) without rowid;
+  create table log_end (topic text primary key, next_offset integer not null) without rowid;
+  create table model (
+    id            integer primary key,
+    sha256        text not null unique,
+    name          text not null,
+    features      text not null,
+    score_offset  real not null,
+    first_used_at integer not null default (unixepoch('subsec') * 1000)
+  );
+  create table consumer_offset (
+    consumer     text not null,
+    topic        text not null,
+    partition    integer not null,
+    next_offset  integer not null,
+    block_offset integer not null,
+    primary key (consumer, topic, partition)
+  ) without rowid;
+  create table position_gap (
+    consumer    text not null,
+    topic       text not null,
+    partition   integer not null,
+    from_offset integer not null,
+    to_offset   integer not null,
+    found_at    integer not null default (unixepoch('subsec') * 1000)
+  );
+  create table prediction (
+    topic      text not null,
+    partition  integer not null,
+    "offset"   integer not null,
+    row        integer not null,
+    time       integer not null,
+    station    text not null,
+    "values"   text not null,
+    score      real not null,
+    severity   real,
+    is_anomaly integer not null,
+    model_id   integer not null
+  );
+  create index prediction_time on prediction (time);
+  create table anomaly (
+    id        text not null,
+    topic     text not null,
+    partition integer not null,
+    "offset"  integer not null,
+    row       integer not null,
+    time      integer not null,
+    station   text not null,
+    "values"  text not null,
+    score     real not null,
+    decision  real not null,
+    severity  real,
+    reasons   text not null,
+    model_id  integer not null
+  );
+  create index anomaly_place on anomaly (topic, partition, "offset");
+  create index anomaly_time on anomaly (time);
+  `,
+];
+
+/** The file cannot be used; the message says which and what to do. */
+export class DatabaseUnusable extends Error {}
+
+/** Opens the file in `folder` for this process alone, safe against power loss, and brings its tables up to date. */
+export function openDatabase(folder: string): Database {
+  const file = join(folder, 'lonetree.sqlite');
+  try {
+    mkdirSync(folder, { recursive: true });
+    const database = new Database(file, { create: true, strict: true });
+    // The lock is the operating system's: it ends with the process, also after kill -9.
+    database.run('pragma locking_mode = exclusive');
+    database.run('pragma journal_mode = wal');
+    database.run('pragma synchronous = full');
+    database.run('pragma busy_timeout = 1000');
+    database.run('begin exclusive');
+    database.run('create table if not exists schema_migration (version integer primary key, applied_at integer not null)');
+    const { version } = database.query('select coalesce(max(version), 0) as version from schema_migration').get() as { version: number };
+    for (const [index, step] of migrations.entries()) {
+      if (index < version) continue;
+      database.run(step);
+      database.run("insert into schema_migration values (?, unixepoch('subsec') * 1000)", [index + 1]);
+    }
+    database.run('commit');
+    if (version > migrations.length) {
+      throw new Error(`it has schema version ${version}, this program knows ${migrations.length}: use the newer program`);
+    }
+    return database;
+  } catch (error) {
+    throw new DatabaseUnusable(`${file} cannot be used: ${explain(error)}.`, { cause: error });
+  }
+}
+
+function explain(error: unknown): string {
+  const { code, message } = error as { readonly code?: string; readonly message: string };
+  if (code?.startsWith('SQLITE_BUSY') || /locked/.test(message)) return 'another process has it open; end that one, or set DATA_DIR to another folder';
+  if (code === 'EACCES' || code === 'EROFS' || code?.startsWith('SQLITE_CANTOPEN') || code?.startsWith('SQLITE_READONLY')) {
+    return 'its folder cannot be written; set DATA_DIR to one that can';
+  }
+  return message;
+}
