@@ -111,7 +111,8 @@ async function problemOf({ command, cwd, env, needs }: Check): Promise<string | 
     const path = [join(projectFolder, 'node_modules', '.bin'), process.env.PATH].join(delimiter);
     const child = Bun.spawn([...command], {
       cwd: cwd ?? projectFolder,
-      env: { ...process.env, NO_COLOR: '1', ...env, PATH: path },
+      // Some tools colour their output for a CI, whatever NO_COLOR says.
+      env: { ...process.env, CI: undefined, NO_COLOR: '1', ...env, PATH: path },
       stdin: 'ignore',
       stdout: 'pipe',
       stderr: 'pipe',

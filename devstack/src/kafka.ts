@@ -1,6 +1,6 @@
 // Starts a real Apache Kafka broker (one KRaft node) in a temporary folder. Needs Java 17 and, once, Maven.
-import { randomBytes } from 'node:crypto';
-import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { toolsFolder } from './folders.ts';
 import { ensurePackages, run } from './install.ts';
@@ -16,7 +16,12 @@ const startTriesMax = 3;
 const javaVersionMin = 17;
 
 const sourceFolder = join(import.meta.dir, '..', 'kafka');
-const jarFolder = join(toolsFolder, 'kafka');
+const pom = join(sourceFolder, 'pom.xml');
+/** Another list of jars is another folder, so that a folder that is there is the right one. */
+const jarFolder = join(
+  toolsFolder,
+  `kafka-${createHash('sha256').update(readFileSync(pom)).digest('hex').slice(0, 12)}`,
+);
 /** A short-lived tool is compiled little. */
 const toolOptions = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
 
@@ -143,7 +148,6 @@ async function downloadJars(): Promise<void> {
   // Moved into place when complete, so that a folder that is there is whole.
   const incoming = `${jarFolder}.incoming`;
   rmSync(incoming, { recursive: true, force: true });
-  const pom = join(sourceFolder, 'pom.xml');
   await run([
     'mvn',
     '--quiet',
