@@ -64,7 +64,7 @@ export function loadForest(at: usize, size: usize): i32 {
   return selfTest();
 }
 
-/** The file's own rows must get scikit-learn's sums, both by eights and one by one. */
+/** The file's own rows must get scikit-learn's sums, both in groups and one by one. */
 function selfTest(): i32 {
   for (let done: u32 = 0; done < testCount; ) {
     const count = min(testCount - done, rowCountMax);

@@ -48,17 +48,23 @@ export function readTag(end: usize): u32 {
 
 /** Up to 10 bytes; bits beyond the 64th are dropped, as every reader does. */
 export function readVarint(end: usize): u64 {
+  let place = at;
   let value: u64 = 0;
   for (let shift: u64 = 0; shift < 70; shift += 7) {
-    if (at >= end) {
+    if (place >= end) {
+      at = place;
       breakOff(Broken.truncated);
       return 0;
     }
-    const byte = <u64>load<u8>(at);
-    at += 1;
+    const byte = <u64>load<u8>(place);
+    place += 1;
     value |= (byte & 0x7f) << shift;
-    if (byte < 0x80) return value;
+    if (byte < 0x80) {
+      at = place;
+      return value;
+    }
   }
+  at = place;
   breakOff(Broken.malformed);
   return 0;
 }

@@ -1,6 +1,7 @@
 // The rows of the block under way and the results beside them, one array per quantity. Capacity doubles up to a bound.
 import { featureCount } from './forest';
 import { allocate, enlarge } from './memory';
+import { rowsInFlight } from './walk';
 
 /** The most rows of a block, whatever their width. */
 const rowCountLimit: u32 = 131072;
@@ -38,21 +39,23 @@ let stationNamesCapacity: usize = 0;
 /** Fixes the width of a row. Answers false when there is no memory. */
 export function prepareRows(): bool {
   rowSize = (<usize>featureCount) << 3;
-  rowCountMax = min(rowCountLimit, rowMemoryMax / (<u32>rowSize + resultSize)) & ~7;
+  rowCountMax = min(rowCountLimit, rowMemoryMax / (<u32>rowSize + resultSize));
   return reserveRows(firstCapacity);
 }
 
 /** Makes room for `count` rows and keeps those that are there. */
 export function reserveRows(count: u32): bool {
   if (count <= capacity) return true;
-  const wanted = (min(max(count, capacity * 2), rowCountMax) + 7) & ~7;
+  const wanted = min(max(count, capacity * 2), rowCountMax);
   const n = <usize>wanted;
   const used = <usize>rowCount;
-  rows = renew(rows, used * rowSize, n * rowSize);
+  // The walk reads and writes whole groups of rows, the last of them beyond the last row.
+  const padded = n + <usize>rowsInFlight;
+  rows = renew(rows, used * rowSize, padded * rowSize);
   times = renew(times, used << 3, n << 3);
   stationPlaces = renew(stationPlaces, used << 2, n << 2);
   stationSizes = renew(stationSizes, used << 2, n << 2);
-  sums = allocate(n << 3);
+  sums = allocate(padded << 3);
   scores = allocate(n << 3);
   severities = allocate(n << 3);
   verdicts = allocate(n);
