@@ -140,6 +140,7 @@ def _verdicts(folder: Path, alarm_rate: float) -> dict[str, Any]:
     rows[6_000:6_500, 0] = np.nan
     rows[6_500:6_600, 1] = np.inf
     rows[6_600:6_700] = 1e9
+    rows[6_700:6_800, 2] = np.nan
     narrow = rows.astype(np.float32)
     judged = verdict.judge(fitted, narrow, SIMULATED_FEATURES)
     name = f"verdicts-{alarm_rate:g}"
