@@ -4,7 +4,7 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const lanes = 8;
+const lanes = 12;
 
 export type NativeWalk = {
   /** Copies row-major rows of `featureCount` floats in; missing values are not supported here. */
