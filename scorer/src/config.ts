@@ -40,8 +40,8 @@ export const bounds = {
   rebalanceTimeoutMs: 10_000,
   /** How long an idle fetch waits for the first message. */
   fetchWaitMaxMs: 250,
-  fetchSizeMax: 16 << 20,
-  fetchSizePerPartitionMax: 2 << 20,
+  fetchSizeMax: 8 << 20,
+  fetchSizePerPartitionMax: 512 << 10,
   partitionsConcurrentMax: 3,
   /** Messages of one block of the embedded log. */
   blockMessagesMax: 10_000,
