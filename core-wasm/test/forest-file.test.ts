@@ -91,7 +91,7 @@ test('a small file damaged in any single byte is refused', async () => {
       expect({ at, change, reason: await reasonFor(damaged) }).not.toEqual({ at, change, reason: 'loaded' });
     }
   }
-});
+}, 120_000);
 
 test('a large file damaged in a random byte, or cut anywhere, is refused', async () => {
   const file = writeForest(large);
@@ -108,7 +108,7 @@ test('a large file damaged in a random byte, or cut anywhere, is refused', async
       reason: expect.stringMatching(/size|magic/),
     });
   }
-});
+}, 120_000);
 
 /** Loads; when that succeeds, scores rows and messages that the forest was not tested with. */
 async function loadAndScore(file: Uint8Array): Promise<string> {

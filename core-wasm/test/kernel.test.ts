@@ -6,7 +6,7 @@ const kernel = readFileSync(new URL('../src/kernel.wasm', import.meta.url));
 
 test('src/kernel.wasm is byte for byte what asc makes of assembly/', () => {
   expect(Buffer.from(compileKernel()).equals(kernel)).toBe(true);
-});
+}, 120_000);
 
 test('the module imports nothing from its host', async () => {
   expect(WebAssembly.Module.imports(await WebAssembly.compile(kernel))).toEqual([]);

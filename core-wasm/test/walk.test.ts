@@ -28,7 +28,7 @@ test('sums of random forests are bit for bit those of the plain forest, in block
     const expected = rows.map((row) => pathLengthSum(forest.trees, row));
     expect({ seed, sums: [...engine.sumRows()] }).toEqual({ seed, sums: expected });
   }
-});
+}, 120_000);
 
 test('values on a threshold go left, the next larger float32 goes right', async () => {
   const random = createRandom(7);
@@ -73,7 +73,7 @@ test('reasons, verdicts and severities of random models with guards are those of
     }
   }
   expect([...kinds].sort()).toEqual(['forest', 'high', 'low', 'missing']);
-});
+}, 120_000);
 
 test('a scored block shows missing values as NaN, and scoring it again gives the same', async () => {
   const random = createRandom(3);
