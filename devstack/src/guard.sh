@@ -12,4 +12,5 @@ cat >/dev/null
 # Once moved, a server that was just being launched cannot write its process id, and so does not start.
 mv "$1" "$1.ended" 2>/dev/null || exit 0
 [ -f "$1.ended/server.pid" ] && end "$(cat "$1.ended/server.pid")"
-until rm -rf "$1.ended" 2>/dev/null; do sleep 0.1; done
+tries=0 # a process that was killed may still be closing files
+until rm -rf "$1.ended" 2>/dev/null || [ "$((tries += 1))" -ge 100 ]; do sleep 0.1; done

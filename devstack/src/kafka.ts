@@ -133,7 +133,7 @@ function brokerProperties(options: { brokers: string; controller: string; folder
 export async function ensureKafka(): Promise<void> {
   await ensurePackages({
     what: `Java ${javaVersionMin} or later`,
-    packages: ['openjdk-17-jre-headless'],
+    packages: ['default-jre-headless'],
     isThere: () => javaVersion() >= javaVersionMin,
   });
   if (existsSync(jarFolder)) return;

@@ -30,7 +30,7 @@ export class Server {
   /** Starts the program in a process group of its own, with no file descriptor of ours but the log. */
   launch(command: readonly string[], env: Readonly<Record<string, string>> = {}): void {
     if (this.isRunning) throw new Error(`${this.#name} runs already.`);
-    this.#logStart = this.log().length;
+    this.#logStart = this.#wholeLog().length;
     const launcher = 'echo $$ >"$0/server.pid.new" && mv "$0/server.pid.new" "$0/server.pid" && exec "$@"';
     const log = openSync(this.#logPath, 'a');
     this.#process = Bun.spawn(['sh', '-c', launcher, this.folder, ...command], {
@@ -63,8 +63,7 @@ export class Server {
 
   /** Everything that the server has printed since its last start. */
   log(): string {
-    if (!existsSync(this.#logPath)) return '';
-    return readFileSync(this.#logPath, 'utf8').slice(this.#logStart);
+    return this.#wholeLog().slice(this.#logStart);
   }
 
   /** Waits until the server answers; throws the end of its log when it ended or took too long. */
@@ -106,6 +105,10 @@ export class Server {
 
   get #logPath(): string {
     return join(this.folder, 'server.log');
+  }
+
+  #wholeLog(): string {
+    return existsSync(this.#logPath) ? readFileSync(this.#logPath, 'utf8') : '';
   }
 
   #logTail(): string {
