@@ -51,7 +51,12 @@ if (values.help) {
   console.log(usage);
   process.exit(0);
 }
-const [trees, samples, features, repetitions] = [values.trees, values.samples, values.features, values.repetitions].map(Number) as [number, number, number, number];
+const [trees, samples, features, repetitions] = [
+  values.trees,
+  values.samples,
+  values.features,
+  values.repetitions,
+].map(Number) as [number, number, number, number];
 const seconds = Number(values.seconds);
 const batches = values.batches.split(',').map(Number);
 const isWanted = (name: string) => values.peers === 'all' || values.peers.split(',').includes(name);
@@ -63,7 +68,15 @@ process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
 const python = await startPythonPeers();
 const prepared = await python.prepare({ features, trees, samples, rows: rowCount, directory: folder });
-await runPython(['-m', 'lonetree_ml', 'export', '--sklearn', join(folder, 'model.skops'), '--output', join(folder, 'model.forest')]);
+await runPython([
+  '-m',
+  'lonetree_ml',
+  'export',
+  '--sklearn',
+  join(folder, 'model.skops'),
+  '--output',
+  join(folder, 'model.forest'),
+]);
 const forest = Uint8Array.from(readFileSync(join(folder, 'model.forest')));
 const rows = new Float32Array(Uint8Array.from(readFileSync(join(folder, 'rows.f32'))).buffer);
 const expected = new Float64Array(Uint8Array.from(readFileSync(join(folder, 'scores.f64'))).buffer);
@@ -81,7 +94,8 @@ for (const batch of batches) {
   const samplesByPeer = peers.map((): number[] => []);
   for (let repetition = -1; repetition < repetitions; repetition += 1) {
     for (const [index, peer] of peers.entries()) {
-      if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2Kbatch ${batch}: ${repetition + 1}/${repetitions} ${peer.name} `);
+      if (process.stderr.isTTY)
+        process.stderr.write(`\r\x1b[2Kbatch ${batch}: ${repetition + 1}/${repetitions} ${peer.name} `);
       const nsPerRow = await peer.measure(batch, seconds);
       // The first round warms up.
       if (repetition >= 0) samplesByPeer[index]?.push(nsPerRow);
@@ -95,15 +109,28 @@ if (process.stderr.isTTY) process.stderr.write('\r\x1b[2K');
 python.stop();
 printTable();
 const report = {
-  machine: { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, platform: `${process.platform} ${process.arch}` },
-  versions: { bun: Bun.version, ...prepared.versions, ...Object.fromEntries(peers.map(({ name, version }) => [name, version]).filter(([, version]) => version !== '')) },
+  machine: {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    platform: `${process.platform} ${process.arch}`,
+  },
+  versions: {
+    bun: Bun.version,
+    ...prepared.versions,
+    ...Object.fromEntries(
+      peers.map(({ name, version }) => [name, version]).filter(([, version]) => version !== ''),
+    ),
+  },
   kernel: results,
 };
 if (values.json === undefined) console.log(JSON.stringify(report));
 else await Bun.write(values.json, JSON.stringify(report, null, 1));
 
 /** Scores other rows on each call, until the time is up; loading the rows is not counted, as no peer's is. */
-function timed(load: (first: number, batch: number) => void, score: (batch: number) => Float64Array): Measure {
+function timed(
+  load: (first: number, batch: number) => void,
+  score: (batch: number) => Float64Array,
+): Measure {
   let at = 0;
   let sink = 0;
   return (batch, duration) => {
@@ -125,7 +152,8 @@ function timed(load: (first: number, batch: number) => void, score: (batch: numb
 }
 
 function walkPeer(): Peer {
-  const load = (first: number, batch: number) => engine.loadRows(rows.subarray(first * features, (first + batch) * features), batch);
+  const load = (first: number, batch: number) =>
+    engine.loadRows(rows.subarray(first * features, (first + batch) * features), batch);
   load(0, rowCount);
   check('walk', engine.score().scores, 2.3e-16);
   return { name: 'walk', measure: timed(load, () => engine.sumRows()), version: '' };
@@ -138,7 +166,8 @@ function nativePeer(): Peer | null {
   engine.loadRows(rows, rowCount);
   const [sums, right] = [native.sum(rowCount), engine.sumRows()];
   if (sums.some((sum, row) => sum !== right[row])) throw new Error("the C walk's sums are not the same");
-  const load = (first: number, batch: number) => native.load(rows.subarray(first * features, (first + batch) * features), batch);
+  const load = (first: number, batch: number) =>
+    native.load(rows.subarray(first * features, (first + batch) * features), batch);
   return { name: 'c-walk', measure: timed(load, (batch) => native.sum(batch)), version: native.compiler };
 }
 
@@ -151,7 +180,10 @@ async function pythonPeer(name: string): Promise<Peer | null> {
 }
 
 function check(name: string, scores: Float64Array, tolerance: number): void {
-  const farthest = scores.reduce((most, score, row) => Math.max(most, Math.abs(score - (expected[row] as number))), 0);
+  const farthest = scores.reduce(
+    (most, score, row) => Math.max(most, Math.abs(score - (expected[row] as number))),
+    0,
+  );
   if (farthest > tolerance) throw new Error(`${name}: scores differ from scikit-learn's by ${farthest}`);
 }
 
@@ -159,12 +191,17 @@ function summarise(values_: readonly number[]): { nsPerRow: number; spread: numb
   const sorted = values_.toSorted((a, b) => a - b);
   const quantile = (p: number) => sorted[Math.round(p * (sorted.length - 1))] as number;
   const median = quantile(0.5);
-  return { nsPerRow: Number(median.toPrecision(4)), spread: Number(((quantile(0.75) - quantile(0.25)) / 2 / median).toFixed(3)) };
+  return {
+    nsPerRow: Number(median.toPrecision(4)),
+    spread: Number(((quantile(0.75) - quantile(0.25)) / 2 / median).toFixed(3)),
+  };
 }
 
 function printTable(): void {
   const line = (cells: readonly string[]) => console.error(`| ${cells.join(' | ')} |`);
-  console.error(`${trees} trees × ${samples} samples, ${features} features, ${rowCount} distinct rows; ns a row, median of ${repetitions} (spread), and how often the walk is as fast`);
+  console.error(
+    `${trees} trees × ${samples} samples, ${features} features, ${rowCount} distinct rows; ns a row, median of ${repetitions} (spread), and how often the walk is as fast`,
+  );
   line(['batch', ...peers.map(({ name }) => name)]);
   line(['---', ...peers.map(() => '---:')]);
   for (const batch of batches) {
@@ -174,7 +211,8 @@ function printTable(): void {
       ...results
         .filter((result) => result.batch === batch)
         .map(({ nsPerRow, spread, name }) => {
-          const ratio = name === 'walk' || walk === undefined ? '' : `, ${(nsPerRow / walk.nsPerRow).toFixed(2)}×`;
+          const ratio =
+            name === 'walk' || walk === undefined ? '' : `, ${(nsPerRow / walk.nsPerRow).toFixed(2)}×`;
           return `${nsPerRow.toLocaleString('en')} (±${(spread * 100).toFixed(0)} %)${ratio}`;
         }),
     ]);

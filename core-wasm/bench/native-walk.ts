@@ -50,7 +50,17 @@ export function compileNativeWalk(forest: Uint8Array, featureCount: number): Nat
     sum(rowCount) {
       const padded = Math.ceil(rowCount / lanes) * lanes;
       const sums = new Float64Array(padded);
-      symbols.walk(ptr(nodes), ptr(leafValues), ptr(treeStarts), ptr(treeDepths), treeCount, ptr(rows), featureCount * 4, padded, ptr(sums));
+      symbols.walk(
+        ptr(nodes),
+        ptr(leafValues),
+        ptr(treeStarts),
+        ptr(treeDepths),
+        treeCount,
+        ptr(rows),
+        featureCount * 4,
+        padded,
+        ptr(sums),
+      );
       return sums.subarray(0, rowCount);
     },
   };

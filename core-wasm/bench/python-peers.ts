@@ -3,7 +3,13 @@ import { join } from 'node:path';
 import { installLocked, toolsFolder } from '@lonetree/devstack';
 
 export type PythonPeers = {
-  prepare(options: { features: number; trees: number; samples: number; rows: number; directory: string }): Promise<{ peers: string[]; versions: Record<string, string> }>;
+  prepare(options: {
+    features: number;
+    trees: number;
+    samples: number;
+    rows: number;
+    directory: string;
+  }): Promise<{ peers: string[]; versions: Record<string, string> }>;
   /** Nanoseconds a row. */
   measure(name: string, batch: number, seconds: number): Promise<number>;
   /** The largest difference from scikit-learn's scores. */
@@ -23,7 +29,7 @@ export async function startPythonPeers(): Promise<PythonPeers> {
   });
   const answers = lines(child.stdout);
   const ask = async <T>(request: object): Promise<T> => {
-    child.stdin.write(`${JSON.stringify(request)}\n`);
+    await child.stdin.write(`${JSON.stringify(request)}\n`);
     await child.stdin.flush();
     const { value } = await answers.next();
     if (value === undefined) throw new Error(`peers.py ended with exit code ${await child.exited}`);
@@ -31,7 +37,8 @@ export async function startPythonPeers(): Promise<PythonPeers> {
   };
   return {
     prepare: (options) => ask({ prepare: options }),
-    measure: async (name, batch, seconds) => (await ask<{ nsPerRow: number }>({ measure: name, batch, seconds })).nsPerRow,
+    measure: async (name, batch, seconds) =>
+      (await ask<{ nsPerRow: number }>({ measure: name, batch, seconds })).nsPerRow,
     check: async (name) => (await ask<{ difference: number }>({ check: name })).difference,
     stop: () => child.kill(),
   };

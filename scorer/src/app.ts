@@ -37,12 +37,23 @@ const problemSchema = z
 const readingSchema = z
   .object({
     station: z.string().min(1),
-    time: z.union([z.number(), z.string()]).optional().describe('milliseconds since 1970, or ISO 8601; now when absent'),
+    time: z
+      .union([z.number(), z.string()])
+      .optional()
+      .describe('milliseconds since 1970, or ISO 8601; now when absent'),
     values: z.record(z.string(), z.number().nullable()).describe('by feature; null where missing'),
   })
-  .openapi('Reading', { example: { station: 'press-1', time: 1_795_392_000_000, values: { temperature: 28.7, humidity: 17.5, sound: 54.3 } } });
+  .openapi('Reading', {
+    example: {
+      station: 'press-1',
+      time: 1_795_392_000_000,
+      values: { temperature: 28.7, humidity: 17.5, sound: 54.3 },
+    },
+  });
 
-const readingsSchema = z.union([readingSchema, z.object({ readings: z.array(readingSchema).min(1) })]).openapi('Readings');
+const readingsSchema = z
+  .union([readingSchema, z.object({ readings: z.array(readingSchema).min(1) })])
+  .openapi('Readings');
 
 const verdictSchema = z
   .object({
@@ -68,7 +79,9 @@ const storedSchema = z.object({
   modelSha256: z.string(),
 });
 const predictionSchema = storedSchema.extend({ isAnomaly: z.boolean() }).openapi('Prediction');
-const anomalySchema = storedSchema.extend({ id: z.string(), reasons: z.array(z.string()) }).openapi('Anomaly');
+const anomalySchema = storedSchema
+  .extend({ id: z.string(), reasons: z.array(z.string()) })
+  .openapi('Anomaly');
 
 const modelSchema = z
   .object({
@@ -80,7 +93,10 @@ const modelSchema = z
     maxSamples: z.int(),
     maxDepth: z.int(),
     offset: z.number(),
-    alarmRate: z.number().nullable().describe('nominal share of ordinary readings called abnormal; null without guards'),
+    alarmRate: z
+      .number()
+      .nullable()
+      .describe('nominal share of ordinary readings called abnormal; null without guards'),
     meta: z.record(z.string(), z.unknown()).nullable().describe('what made the file'),
     loadedAt: z.iso.datetime(),
   })
@@ -88,7 +104,10 @@ const modelSchema = z
 
 const instant = z
   .string()
-  .refine((text) => !Number.isNaN(Date.parse(text)), 'give a time as ISO 8601, for example 2026-11-23T12:00:00Z')
+  .refine(
+    (text) => !Number.isNaN(Date.parse(text)),
+    'give a time as ISO 8601, for example 2026-11-23T12:00:00Z',
+  )
   .transform((text) => Date.parse(text));
 
 const querySchema = (rowsMax: number) =>
@@ -101,8 +120,14 @@ const querySchema = (rowsMax: number) =>
   });
 type Query = z.infer<ReturnType<typeof querySchema>>;
 
-const json = <T extends z.ZodType>(schema: T, description: string) => ({ description, content: { 'application/json': { schema } } });
-const problem = (description: string) => ({ description, content: { 'application/problem+json': { schema: problemSchema } } });
+const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { 'application/json': { schema } },
+});
+const problem = (description: string) => ({
+  description,
+  content: { 'application/problem+json': { schema: problemSchema } },
+});
 const refusals = {
   400: problem('the message cannot be read'),
   413: problem('the body is too large'),
@@ -124,23 +149,46 @@ export function createApp(options: AppOptions): OpenAPIHono {
   const app = new OpenAPIHono({
     defaultHook: (result, context) => {
       if (result.success) return;
-      const detail = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
+      const detail = result.error.issues
+        .map(({ path, message }) => `${path.join('.')}: ${message}`)
+        .join('; ');
       return answerProblem(context, 400, 'The query cannot be used', detail);
     },
   });
 
-  app.use('/v1/*', bodyLimit({
-    maxSize: options.bodySizeMax,
-    onError: (context) => answerProblem(context, 413, 'The body is too large', `The most is ${options.bodySizeMax} bytes: send the readings in smaller batches.`),
-  }));
+  app.use(
+    '/v1/*',
+    bodyLimit({
+      maxSize: options.bodySizeMax,
+      onError: (context) =>
+        answerProblem(
+          context,
+          413,
+          'The body is too large',
+          `The most is ${options.bodySizeMax} bytes: send the readings in smaller batches.`,
+        ),
+    }),
+  );
 
-  app.get('/', (context) => context.json({ name: 'lonetree', api: '/openapi.json', anomalies: '/v1/anomalies', health: '/readyz', metrics: '/metrics' }));
+  app.get('/', (context) =>
+    context.json({
+      name: 'lonetree',
+      api: '/openapi.json',
+      anomalies: '/v1/anomalies',
+      health: '/readyz',
+      metrics: '/metrics',
+    }),
+  );
   app.get('/healthz', (context) => context.text('ok\n'));
   app.get('/readyz', async (context) => {
     const notReady = await options.notReady();
-    return notReady.length === 0 ? context.json({ ready: true }) : context.json({ ready: false, waitingFor: notReady }, 503);
+    return notReady.length === 0
+      ? context.json({ ready: true })
+      : context.json({ ready: false, waitingFor: notReady }, 503);
   });
-  app.get('/metrics', async (context) => context.text(await metrics.text(), 200, { 'content-type': metrics.contentType }));
+  app.get('/metrics', async (context) =>
+    context.text(await metrics.text(), 200, { 'content-type': metrics.contentType }),
+  );
 
   app.openapi(
     createRoute({
@@ -148,7 +196,13 @@ export function createApp(options: AppOptions): OpenAPIHono {
       path: '/v1/score',
       summary: 'Verdicts on readings, without storing them',
       request: { body: readingsBody },
-      responses: { 200: json(z.object({ modelSha256: z.string(), verdicts: z.array(verdictSchema) }), 'verdicts in the order of the readings'), ...refusals },
+      responses: {
+        200: json(
+          z.object({ modelSha256: z.string(), verdicts: z.array(verdictSchema) }),
+          'verdicts in the order of the readings',
+        ),
+        ...refusals,
+      },
     }),
     // The route's schemas document the bodies; what reads them is the decoder that the log's messages go through.
     async (context) => {
@@ -161,7 +215,10 @@ export function createApp(options: AppOptions): OpenAPIHono {
       engine.begin();
       const refused = refusal(engine.append(decoded));
       if (refused !== null) return answerRejection(context, refused);
-      return context.json({ modelSha256: engine.model.sha256, verdicts: describeVerdicts(engine.score(), engine.model.offset) }, 200);
+      return context.json(
+        { modelSha256: engine.model.sha256, verdicts: describeVerdicts(engine.score(), engine.model.offset) },
+        200,
+      );
     },
   );
 
@@ -187,10 +244,17 @@ export function createApp(options: AppOptions): OpenAPIHono {
       const { rowCount } = block;
       const key = block.station(0);
       try {
-        await broker.publish(options.readingsTopic, [{ key, value: decoded, headers: { 'content-type': 'application/x-protobuf' } }]);
+        await broker.publish(options.readingsTopic, [
+          { key, value: decoded, headers: { 'content-type': 'application/x-protobuf' } },
+        ]);
       } catch (error) {
         options.onError(error as Error);
-        return answerProblem(context, 503, 'The log is away', 'The readings were not confirmed: send them again later.') as never;
+        return answerProblem(
+          context,
+          503,
+          'The log is away',
+          'The readings were not confirmed: send them again later.',
+        );
       }
       return context.json({ readings: rowCount }, 202);
     },
@@ -203,38 +267,65 @@ export function createApp(options: AppOptions): OpenAPIHono {
       summary,
       request: { query: querySchema(options.queryRowsMax) },
       responses: {
-        200: json(z.object({ items: z.array(item), next: z.string().nullable().describe('cursor of what follows') }), 'newest first'),
+        200: json(
+          z.object({ items: z.array(item), next: z.string().nullable().describe('cursor of what follows') }),
+          'newest first',
+        ),
         400: problem('the query cannot be used'),
       },
     });
 
-  app.openapi(queryRoute('/v1/predictions', 'Stored verdicts, newest first', predictionSchema), async (context) => {
-    const query = toStoreQuery(context.req.valid('query'));
-    if (query === null) return badCursor(context);
-    const rows = await store.predictions(query);
-    return context.json({ items: rows.map((row) => ({ ...describeStored(row), isAnomaly: row.isAnomaly })), next: nextCursor(rows, query.limit) }, 200);
-  });
+  app.openapi(
+    queryRoute('/v1/predictions', 'Stored verdicts, newest first', predictionSchema),
+    async (context) => {
+      const query = toStoreQuery(context.req.valid('query'));
+      if (query === null) return badCursor(context);
+      const rows = await store.predictions(query);
+      return context.json(
+        {
+          items: rows.map((row) => ({ ...describeStored(row), isAnomaly: row.isAnomaly })),
+          next: nextCursor(rows, query.limit),
+        },
+        200,
+      );
+    },
+  );
 
-  app.openapi(queryRoute('/v1/anomalies', 'Abnormal readings, newest first', anomalySchema), async (context) => {
-    const query = toStoreQuery(context.req.valid('query'));
-    if (query === null) return badCursor(context);
-    const rows = await store.anomalies(query);
-    return context.json({ items: rows.map((row) => ({ ...describeStored(row), id: row.id, reasons: [...row.reasons] })), next: nextCursor(rows, query.limit) }, 200);
-  });
+  app.openapi(
+    queryRoute('/v1/anomalies', 'Abnormal readings, newest first', anomalySchema),
+    async (context) => {
+      const query = toStoreQuery(context.req.valid('query'));
+      if (query === null) return badCursor(context);
+      const rows = await store.anomalies(query);
+      return context.json(
+        {
+          items: rows.map((row) => ({ ...describeStored(row), id: row.id, reasons: [...row.reasons] })),
+          next: nextCursor(rows, query.limit),
+        },
+        200,
+      );
+    },
+  );
 
   app.openapi(
     createRoute({
       method: 'get',
       path: '/v1/model',
       summary: 'The model that scores',
-      responses: { 200: json(modelSchema, 'what its file says of itself'), 503: problem('no model is loaded yet') },
+      responses: {
+        200: json(modelSchema, 'what its file says of itself'),
+        503: problem('no model is loaded yet'),
+      },
     }),
     (context) => {
       const active = options.activeModel();
       if (active === null) return noModel(context);
       const { summary: _, features, units, ...model } = active.engine.model;
       const loadedAt = new Date(active.loadedAtMs).toISOString();
-      return context.json({ name: active.name, ...model, features: [...features], units: [...units], loadedAt }, 200);
+      return context.json(
+        { name: active.name, ...model, features: [...features], units: [...units], loadedAt },
+        200,
+      );
     },
   );
 
@@ -244,36 +335,75 @@ export function createApp(options: AppOptions): OpenAPIHono {
   });
 
   app.notFound((context) => {
-    const allowed = app.routes.filter(({ path, method }) => context.req.path === path && method !== 'ALL').map(({ method }) => method);
-    if (allowed.length === 0) return answerProblem(context, 404, 'There is no such page', `${context.req.path} is not here; /openapi.json lists what is.`);
+    const allowed = app.routes
+      .filter(({ path, method }) => context.req.path === path && method !== 'ALL')
+      .map(({ method }) => method);
+    if (allowed.length === 0)
+      return answerProblem(
+        context,
+        404,
+        'There is no such page',
+        `${context.req.path} is not here; /openapi.json lists what is.`,
+      );
     context.header('allow', [...new Set(allowed)].join(', '));
-    return answerProblem(context, 405, 'The method is not allowed', `${context.req.path} takes ${[...new Set(allowed)].join(' or ')}.`);
+    return answerProblem(
+      context,
+      405,
+      'The method is not allowed',
+      `${context.req.path} takes ${[...new Set(allowed)].join(' or ')}.`,
+    );
   });
   app.onError((error, context) => {
     options.onError(error);
-    return answerProblem(context, 503, 'The request could not be served', 'The store or the log did not answer: try again later. The log of the scorer says more.');
+    return answerProblem(
+      context,
+      503,
+      'The request could not be served',
+      'The store or the log did not answer: try again later. The log of the scorer says more.',
+    );
   });
   return app;
 }
 
 /** An answer of RFC 9457. Typed as any route's answer: every route documents its problems. */
-function answerProblem(context: Context, status: 400 | 404 | 405 | 413 | 415 | 422 | 503, title: string, detail: string, reason?: string): never {
+function answerProblem(
+  context: Context,
+  status: 400 | 404 | 405 | 413 | 415 | 422 | 503,
+  title: string,
+  detail: string,
+  reason?: string,
+): never {
   const body = { type: 'about:blank', title, status, detail, ...(reason === undefined ? {} : { reason }) };
   return context.body(JSON.stringify(body), status, { 'content-type': 'application/problem+json' }) as never;
 }
 
 const noModel = (context: Context) => answerProblem(context, 503, 'Not ready', 'No model is loaded yet.');
-const badCursor = (context: Context) => answerProblem(context, 400, 'The query cannot be used', 'cursor: it is not one that an answer before named in `next`');
+const badCursor = (context: Context) =>
+  answerProblem(
+    context,
+    400,
+    'The query cannot be used',
+    'cursor: it is not one that an answer before named in `next`',
+  );
 
 /** What is wrong with the bytes is the sender's 400; what is wrong with the readings 422. */
 function answerRejection(context: Context, { reason, detail }: Rejection): never {
-  const status = reason === 'too-large' ? 413 : ['truncated', 'malformed', 'bad-json', 'empty-message'].includes(reason) ? 400 : 422;
+  const status =
+    reason === 'too-large'
+      ? 413
+      : ['truncated', 'malformed', 'bad-json', 'empty-message'].includes(reason)
+        ? 400
+        : 422;
   return answerProblem(context, status, 'The readings cannot be scored', detail, reason);
 }
 
 function refusal(appended: Appended): Rejection | null {
   if ('rejected' in appended) return appended.rejected;
-  if ('full' in appended) return { reason: 'too-large', detail: 'The batch has more readings than fit into one block: send smaller batches.' };
+  if ('full' in appended)
+    return {
+      reason: 'too-large',
+      detail: 'The batch has more readings than fit into one block: send smaller batches.',
+    };
   return null;
 }
 
@@ -282,12 +412,24 @@ async function readBatch(context: Context): Promise<Uint8Array | Response> {
   const type = (context.req.header('content-type') ?? '').split(';')[0]?.trim().toLowerCase();
   const encoding = context.req.header('content-encoding') ?? 'identity';
   const isJson = type === 'application/json';
-  if (encoding !== 'identity') return answerProblem(context, 415, 'The content encoding is not supported', `Send the body as it is, not as ${encoding}.`);
+  if (encoding !== 'identity')
+    return answerProblem(
+      context,
+      415,
+      'The content encoding is not supported',
+      `Send the body as it is, not as ${encoding}.`,
+    );
   if (!isJson && type !== 'application/x-protobuf' && type !== 'application/protobuf') {
-    return answerProblem(context, 415, 'The content type is not supported', 'Send application/json, or a SensorBatch as application/x-protobuf.');
+    return answerProblem(
+      context,
+      415,
+      'The content type is not supported',
+      'Send application/json, or a SensorBatch as application/x-protobuf.',
+    );
   }
   const body = new Uint8Array(await context.req.arrayBuffer());
-  if (body.length === 0) return answerRejection(context, { reason: 'empty-message', detail: 'The body is empty.' });
+  if (body.length === 0)
+    return answerRejection(context, { reason: 'empty-message', detail: 'The body is empty.' });
   if (!isJson) return body;
   const encoded = encodeJsonReadings(body, { fallbackTimeMs: Date.now() });
   return 'rejected' in encoded ? answerRejection(context, encoded.rejected) : encoded.batch;
@@ -297,7 +439,13 @@ function describeVerdicts(block: Block, modelOffset: number): z.infer<typeof ver
   const verdicts = Array.from({ length: block.rowCount }, (_, row) => {
     const score = block.scores[row] as number;
     const severity = block.severities[row] as number;
-    return { score, decision: score - modelOffset, severity: Number.isNaN(severity) ? null : severity, isAnomaly: false, reasons: [] as string[] };
+    return {
+      score,
+      decision: score - modelOffset,
+      severity: Number.isNaN(severity) ? null : severity,
+      isAnomaly: false,
+      reasons: [] as string[],
+    };
   });
   for (const [index, row] of block.anomalyRows.entries()) {
     Object.assign(verdicts[row] as object, { isAnomaly: true, reasons: block.reasonsOf(index) });
@@ -312,7 +460,9 @@ const describeStored = (row: AnomalyRecord | PredictionRecord): z.infer<typeof s
   row: row.row,
   station: row.station,
   time: new Date(row.timeMs).toISOString(),
-  values: Object.fromEntries(row.features.map((name, feature) => [name, shortened(row.values[feature] ?? null)])),
+  values: Object.fromEntries(
+    row.features.map((name, feature) => [name, shortened(row.values[feature] ?? null)]),
+  ),
   score: row.score,
   decision: row.decision,
   severity: row.severity,
@@ -339,12 +489,16 @@ const cursorSchema = z.tuple([z.number(), z.int(), z.string().regex(/^\d{1,18}$/
 function nextCursor(rows: readonly (AnomalyRecord | PredictionRecord)[], limit: number): string | null {
   const last = rows.at(-1);
   if (last === undefined || rows.length < limit) return null;
-  return Buffer.from(JSON.stringify([last.timeMs, last.partition, String(last.offset), last.row])).toString('base64url');
+  return Buffer.from(JSON.stringify([last.timeMs, last.partition, String(last.offset), last.row])).toString(
+    'base64url',
+  );
 }
 
 function readCursor(text: string): Cursor | null {
   try {
-    const [timeMs, partition, offset, row] = cursorSchema.parse(JSON.parse(Buffer.from(text, 'base64url').toString()));
+    const [timeMs, partition, offset, row] = cursorSchema.parse(
+      JSON.parse(Buffer.from(text, 'base64url').toString()),
+    );
     return { timeMs, partition, offset: BigInt(offset), row };
   } catch {
     return null; // Whatever it is, it is the sender's.

@@ -35,8 +35,13 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     // No heartbeat is sent while it waits between retries: short waits.
     retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 10 },
     logLevel: logLevel.WARN,
-    logCreator: () => ({ namespace, level, log: { message, error } }) =>
-      log[level === logLevel.ERROR ? 'warn' : 'debug']({ namespace, kafka: error ?? message }, 'kafka client'),
+    logCreator:
+      () =>
+      ({ namespace, level, log: { message, error } }) =>
+        log[level === logLevel.ERROR ? 'warn' : 'debug'](
+          { namespace, kafka: error ?? message },
+          'kafka client',
+        ),
     ...tlsAndLogin(options.security),
   });
   const consumer = kafka.consumer({
@@ -98,7 +103,8 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
         try {
           await producer.send({ topic: to, acks: -1, messages: part.map(toKafka) });
         } catch (error) {
-          if (errorType(error) === 'MESSAGE_TOO_LARGE') throw new MessageTooLarge(`${to} takes no message of that size`, { cause: error });
+          if (errorType(error) === 'MESSAGE_TOO_LARGE')
+            throw new MessageTooLarge(`${to} takes no message of that size`, { cause: error });
           throw error;
         }
       }
@@ -120,14 +126,18 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
 }
 
 /** The client sends no heartbeat by itself while a batch is handled, and does not wait for who listens to assignments. */
-async function handleBatch(payload: EachBatchPayload, handlers: BlockHandlers, heartbeatMs: number): Promise<void> {
+async function handleBatch(
+  payload: EachBatchPayload,
+  handlers: BlockHandlers,
+  heartbeatMs: number,
+): Promise<void> {
   const { batch, heartbeat, resolveOffset } = payload;
   if (batch.messages.length === 0) return;
   const { promise: left, reject } = Promise.withResolvers<never>();
-  let lost: unknown;
+  let lost: Error | undefined;
   left.catch(() => {}); // Whoever waits for it sees it.
   const timer = setInterval(() => {
-    heartbeat().catch((error: unknown) => {
+    heartbeat().catch((error: Error) => {
       lost = error;
       reject(error);
     });
@@ -135,7 +145,12 @@ async function handleBatch(payload: EachBatchPayload, handlers: BlockHandlers, h
   try {
     const last = batch.lastOffset();
     const isStored = await handlers.block(
-      { partition: batch.partition, from: fetchedFrom(batch), next: BigInt(last) + 1n, messages: batch.messages.map(toMessage) },
+      {
+        partition: batch.partition,
+        from: fetchedFrom(batch),
+        next: BigInt(last) + 1n,
+        messages: batch.messages.map(toMessage),
+      },
       left,
     );
     if (isStored) resolveOffset(last);
@@ -148,14 +163,21 @@ async function handleBatch(payload: EachBatchPayload, handlers: BlockHandlers, h
 /** Where the fetch began: not in the client's types. The first message may lie beyond it. */
 function fetchedFrom(batch: EachBatchPayload['batch']): bigint {
   const { fetchedOffset } = batch as unknown as { readonly fetchedOffset?: string };
-  if (fetchedOffset === undefined) throw new Error('assertion failed: the Kafka client does not say where its fetch began');
+  if (fetchedOffset === undefined)
+    throw new Error('assertion failed: the Kafka client does not say where its fetch began');
   return BigInt(fetchedOffset);
 }
 
 const noHeaders: Message['headers'] = {};
 
 function toMessage({ offset, timestamp, key, value, headers }: KafkaMessage): Message {
-  return { offset: BigInt(offset), timeMs: Number(timestamp), key, value, headers: headers === undefined ? noHeaders : toHeaders(headers) };
+  return {
+    offset: BigInt(offset),
+    timeMs: Number(timestamp),
+    key,
+    value,
+    headers: headers === undefined ? noHeaders : toHeaders(headers),
+  };
 }
 
 function toHeaders(headers: NonNullable<KafkaMessage['headers']>): Message['headers'] {
@@ -202,4 +224,3 @@ function tlsAndLogin({ isTls, caFile, sasl }: KafkaSecurity) {
   const ssl = caFile === undefined ? isTls : { ca: [readFileSync(caFile, 'utf8')] };
   return { ssl, ...(sasl === undefined ? {} : { sasl: sasl as SASLOptions }) };
 }
-

@@ -13,10 +13,24 @@ export type SqliteBrokerOptions = {
 
 const onlyPartition = 0;
 
-type LogRow = { readonly offset: number; readonly time_ms: number; readonly key: Uint8Array | null; readonly value: Uint8Array | null; readonly headers: string };
+type LogRow = {
+  readonly offset: number;
+  readonly time_ms: number;
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+  readonly headers: string;
+};
 
-export function createSqliteBroker({ database, topic, blockMessagesMax, blockSizeMax, now }: SqliteBrokerOptions): Broker {
-  const readLog = database.query('select "offset", time_ms, key, value, headers from log where topic = ? and "offset" >= ? order by "offset" limit ?');
+export function createSqliteBroker({
+  database,
+  topic,
+  blockMessagesMax,
+  blockSizeMax,
+  now,
+}: SqliteBrokerOptions): Broker {
+  const readLog = database.query(
+    'select "offset", time_ms, key, value, headers from log where topic = ? and "offset" >= ? order by "offset" limit ?',
+  );
   const readStart = database.query('select min("offset") as start from log where topic = ?');
   const readEnd = database.query('select next_offset as end from log_end where topic = ?');
   const takeOffset = database.query(
@@ -64,7 +78,13 @@ export function createSqliteBroker({ database, topic, blockMessagesMax, blockSiz
       const valueSize = row.value?.length ?? 0;
       if (messages.length > 0 && size + valueSize > blockSizeMax) break;
       size += valueSize;
-      messages.push({ offset: BigInt(row.offset), timeMs: row.time_ms, key: row.key, value: row.value, headers: readHeaders(row.headers) });
+      messages.push({
+        offset: BigInt(row.offset),
+        timeMs: row.time_ms,
+        key: row.key,
+        value: row.value,
+        headers: readHeaders(row.headers),
+      });
     }
     return messages;
   }
@@ -83,15 +103,12 @@ export function createSqliteBroker({ database, topic, blockMessagesMax, blockSiz
       const { start } = readStart.get(topic) as { start: number | null };
       return Promise.resolve({ start: BigInt(start ?? end), end: BigInt(end) });
     },
-    publish(to, messages) {
-      try {
+    // Runs at once: what it answers is only wrapped.
+    publish: (to, messages) =>
+      Promise.try(() => {
         appendAll(to, messages);
-      } catch (error) {
-        return Promise.reject(error as Error);
-      }
-      if (to === topic) wake();
-      return Promise.resolve();
-    },
+        if (to === topic) wake();
+      }),
     reportPosition() {},
     isReady: () => !isClosed,
     async close() {
@@ -105,5 +122,7 @@ export function createSqliteBroker({ database, topic, blockMessagesMax, blockSiz
 function readHeaders(text: string): Message['headers'] {
   if (text === '{}') return {};
   const headers = JSON.parse(text) as Record<string, string>;
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, new TextEncoder().encode(value)]));
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, new TextEncoder().encode(value)]),
+  );
 }

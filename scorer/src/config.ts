@@ -5,28 +5,56 @@ import { z } from 'zod';
 const repository = join(import.meta.dir, '..', '..');
 
 const text = (fallback: string) => z.string().min(1).default(fallback);
-const count = (fallback: number, min: number, max: number) => z.coerce.number().int().min(min).max(max).default(fallback);
-const flag = z.enum(['true', 'false']).default('false').transform((value) => value === 'true');
-const topicName = (fallback: string) => z.string().regex(/^[a-zA-Z0-9._-]{1,249}$/).default(fallback);
+const count = (fallback: number, min: number, max: number) =>
+  z.coerce.number().int().min(min).max(max).default(fallback);
+const flag = z
+  .enum(['true', 'false'])
+  .default('false')
+  .transform((value) => value === 'true');
+const topicName = (fallback: string) =>
+  z
+    .string()
+    .regex(/^[a-zA-Z0-9._-]{1,249}$/)
+    .default(fallback);
 
 /** Environment variables, in the order in which documents show them. */
 const settings = {
-  KAFKA_BROKERS: z.string().min(1).optional().describe('host:port of Kafka brokers, comma-separated; with DATABASE_URL. Without both: one SQLite file'),
-  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//).optional().describe('postgres://user:password@host:port/database'),
+  KAFKA_BROKERS: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'host:port of Kafka brokers, comma-separated; with DATABASE_URL. Without both: one SQLite file',
+    ),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//)
+    .optional()
+    .describe('postgres://user:password@host:port/database'),
   MODEL_FILE: text(join(repository, 'models', 'default.forest')).describe('the forest file that scores'),
   MODEL_NAME: text('lonetree').describe('the name under which the model is recorded'),
   HOST: text('127.0.0.1').describe('address that HTTP listens on'),
   PORT: count(8080, 0, 65_535).describe('port that HTTP listens on'),
   DATA_DIR: text(join(repository, '.data')).describe('folder of the SQLite file, when embedded'),
-  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info').describe('least severe level that is logged'),
+  LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+    .default('info')
+    .describe('least severe level that is logged'),
   RETENTION_DAYS: count(30, 1, 36_500).describe('days that verdicts are kept, when embedded'),
   KAFKA_GROUP: text('scorer').describe('consumer group; each keeps positions of its own'),
   READINGS_TOPIC: topicName('readings').describe('topic of readings'),
   ANOMALIES_TOPIC: topicName('anomalies').describe('topic that abnormal readings are published to'),
   DEAD_LETTER_TOPIC: topicName('readings.dead-letter').describe('topic of messages that cannot be scored'),
   KAFKA_SSL: flag.describe('true: TLS to the brokers'),
-  KAFKA_SSL_CA_FILE: z.string().min(1).optional().describe('certificate authority of the brokers, a PEM file'),
-  KAFKA_SASL_MECHANISM: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).optional().describe('how to log in to the brokers'),
+  KAFKA_SSL_CA_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('certificate authority of the brokers, a PEM file'),
+  KAFKA_SASL_MECHANISM: z
+    .enum(['plain', 'scram-sha-256', 'scram-sha-512'])
+    .optional()
+    .describe('how to log in to the brokers'),
   KAFKA_SASL_USERNAME: z.string().min(1).optional(),
   KAFKA_SASL_PASSWORD: z.string().min(1).optional(),
 } as const;
@@ -66,8 +94,16 @@ export const bounds = {
 const schema = z.object(settings);
 type Settings = z.infer<typeof schema>;
 
-export type FullBackend = { readonly kind: 'full'; readonly brokers: readonly string[]; readonly databaseUrl: string };
-export type EmbeddedBackend = { readonly kind: 'embedded'; readonly dataFolder: string; readonly retentionDays: number };
+export type FullBackend = {
+  readonly kind: 'full';
+  readonly brokers: readonly string[];
+  readonly databaseUrl: string;
+};
+export type EmbeddedBackend = {
+  readonly kind: 'embedded';
+  readonly dataFolder: string;
+  readonly retentionDays: number;
+};
 
 export type Config = {
   readonly backend: FullBackend | EmbeddedBackend;
@@ -84,14 +120,22 @@ export type Config = {
 export type KafkaSecurity = {
   readonly isTls: boolean;
   readonly caFile: string | undefined;
-  readonly sasl: { readonly mechanism: NonNullable<Settings['KAFKA_SASL_MECHANISM']>; readonly username: string; readonly password: string } | undefined;
+  readonly sasl:
+    | {
+        readonly mechanism: NonNullable<Settings['KAFKA_SASL_MECHANISM']>;
+        readonly username: string;
+        readonly password: string;
+      }
+    | undefined;
 };
 
 /** Settings that cannot be used; the message names the variable, its value and what is allowed. */
 export class ConfigError extends Error {}
 
 export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
-  const given = Object.fromEntries(Object.keys(settings).map((name) => [name, environment[name] === '' ? undefined : environment[name]]));
+  const given = Object.fromEntries(
+    Object.keys(settings).map((name) => [name, environment[name] === '' ? undefined : environment[name]]),
+  );
   const parsed = schema.safeParse(given);
   if (!parsed.success) throw new ConfigError(describeIssues(parsed.error.issues, given));
   const { data } = parsed;
@@ -103,12 +147,19 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     port: data.PORT,
     logLevel: data.LOG_LEVEL,
     group: data.KAFKA_GROUP,
-    topics: { readings: data.READINGS_TOPIC, anomalies: data.ANOMALIES_TOPIC, deadLetters: data.DEAD_LETTER_TOPIC },
+    topics: {
+      readings: data.READINGS_TOPIC,
+      anomalies: data.ANOMALIES_TOPIC,
+      deadLetters: data.DEAD_LETTER_TOPIC,
+    },
     kafkaSecurity: { isTls: data.KAFKA_SSL, caFile: data.KAFKA_SSL_CA_FILE, sasl: readSasl(data) },
   };
 }
 
-function describeIssues(issues: readonly z.core.$ZodIssue[], given: Readonly<Record<string, string | undefined>>): string {
+function describeIssues(
+  issues: readonly z.core.$ZodIssue[],
+  given: Readonly<Record<string, string | undefined>>,
+): string {
   return issues
     .map((issue) => {
       const name = String(issue.path[0]);
@@ -118,22 +169,41 @@ function describeIssues(issues: readonly z.core.$ZodIssue[], given: Readonly<Rec
     .join('\n');
 }
 
-function chooseBackend({ KAFKA_BROKERS, DATABASE_URL, DATA_DIR, RETENTION_DAYS }: Settings): Config['backend'] {
+function chooseBackend({
+  KAFKA_BROKERS,
+  DATABASE_URL,
+  DATA_DIR,
+  RETENTION_DAYS,
+}: Settings): Config['backend'] {
   if (KAFKA_BROKERS === undefined && DATABASE_URL === undefined) {
     return { kind: 'embedded', dataFolder: DATA_DIR, retentionDays: RETENTION_DAYS };
   }
   if (KAFKA_BROKERS !== undefined && DATABASE_URL !== undefined) {
-    return { kind: 'full', brokers: KAFKA_BROKERS.split(',').map((broker) => broker.trim()), databaseUrl: DATABASE_URL };
+    return {
+      kind: 'full',
+      brokers: KAFKA_BROKERS.split(',').map((broker) => broker.trim()),
+      databaseUrl: DATABASE_URL,
+    };
   }
-  const [there, missing] = KAFKA_BROKERS === undefined ? ['DATABASE_URL', 'KAFKA_BROKERS'] : ['KAFKA_BROKERS', 'DATABASE_URL'];
-  throw new ConfigError(`${there} is set and ${missing} is not: set both to run with Kafka and PostgreSQL, or neither to run with one SQLite file.`);
+  const [there, missing] =
+    KAFKA_BROKERS === undefined ? ['DATABASE_URL', 'KAFKA_BROKERS'] : ['KAFKA_BROKERS', 'DATABASE_URL'];
+  throw new ConfigError(
+    `${there} is set and ${missing} is not: set both to run with Kafka and PostgreSQL, or neither to run with one SQLite file.`,
+  );
 }
 
 function readSasl(data: Settings): KafkaSecurity['sasl'] {
-  const { KAFKA_SASL_MECHANISM: mechanism, KAFKA_SASL_USERNAME: username, KAFKA_SASL_PASSWORD: password } = data;
+  const {
+    KAFKA_SASL_MECHANISM: mechanism,
+    KAFKA_SASL_USERNAME: username,
+    KAFKA_SASL_PASSWORD: password,
+  } = data;
   if (mechanism === undefined && username === undefined && password === undefined) return undefined;
-  if (mechanism !== undefined && username !== undefined && password !== undefined) return { mechanism, username, password };
-  throw new ConfigError('KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD belong together: set all three or none.');
+  if (mechanism !== undefined && username !== undefined && password !== undefined)
+    return { mechanism, username, password };
+  throw new ConfigError(
+    'KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD belong together: set all three or none.',
+  );
 }
 
 /** One line a variable, for `--help`. */

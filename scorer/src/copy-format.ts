@@ -25,12 +25,24 @@ const epochMs = 946_684_800_000;
 const float4Oid = 700;
 const twoTo32 = 2 ** 32;
 /** A row without topic, station and values: field count, lengths, and the fields of fixed size. */
-const fixedRowSize = 2 + 4 + (4 + 4) + (4 + 8) + (4 + 4) + (4 + 8) + 4 + (4 + 20) + (4 + 8) + (4 + 4) + (4 + 1) + (4 + 4);
+const fixedRowSize =
+  2 + 4 + (4 + 4) + (4 + 8) + (4 + 4) + (4 + 8) + 4 + (4 + 20) + (4 + 8) + (4 + 4) + (4 + 1) + (4 + 4);
 
 /** One COPY stream with all rows of the block. Missing values and severities are NULL. */
 export function encodeCopy(topic: string, { partition, modelId, block, segments }: Verdicts): Uint8Array {
   const topicBytes = new TextEncoder().encode(topic);
-  const { featureCount, stationStart, stationLength, memory, values, valueStride, times, scores, severities, isAnomaly } = block;
+  const {
+    featureCount,
+    stationStart,
+    stationLength,
+    memory,
+    values,
+    valueStride,
+    times,
+    scores,
+    severities,
+    isAnomaly,
+  } = block;
   let stationsSize = 0;
   for (const length of stationLength) stationsSize += length;
   const rowSizeMax = fixedRowSize + topicBytes.length + 8 * featureCount;

@@ -9,7 +9,11 @@ import { DatabaseUnusable } from './sqlite.ts';
 /** Runs `start` and keeps the process until a signal or a fatal error ends it. `beforeStop` comes before the service stops. */
 export async function keepRunning(
   log: () => Logger,
-  start: (onFatal: (error: Error) => void) => Promise<{ readonly service: Service; readonly beforeStop?: () => Promise<void>; readonly afterStop?: () => void }>,
+  start: (onFatal: (error: Error) => void) => Promise<{
+    readonly service: Service;
+    readonly beforeStop?: () => Promise<void>;
+    readonly afterStop?: () => void;
+  }>,
 ): Promise<void> {
   let started: Awaited<ReturnType<typeof start>> | undefined;
   let isStopping = false;
@@ -45,7 +49,9 @@ export async function keepRunning(
   try {
     started = await start(fail);
   } catch (error) {
-    const isExplained = [ConfigError, StartError, ForestRefused, DatabaseUnusable].some((kind) => error instanceof kind);
+    const isExplained = [ConfigError, StartError, ForestRefused, DatabaseUnusable].some(
+      (kind) => error instanceof kind,
+    );
     console.error(isExplained ? (error as Error).message : error);
     process.exit(1);
   }

@@ -5,7 +5,9 @@ import { createLog } from './log.ts';
 import { startService } from './service.ts';
 
 if (process.argv.slice(2).length > 0) {
-  console.log(`bun run scorer\n\nScores readings from Kafka into PostgreSQL, or from one SQLite file. Set by the environment:\n\n${describeSettings()}`);
+  console.log(
+    `bun run scorer\n\nScores readings from Kafka into PostgreSQL, or from one SQLite file. Set by the environment:\n\n${describeSettings()}`,
+  );
   process.exit(process.argv.includes('--help') ? 0 : 2);
 }
 

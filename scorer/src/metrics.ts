@@ -1,5 +1,5 @@
 // What Prometheus sees of the scorer. Counted once a block, never once a reading, and never by station.
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { PipelineObserver } from './pipeline.ts';
 
 export type Metrics = PipelineObserver & {
@@ -12,15 +12,53 @@ export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  const readings = new Counter({ name: 'lonetree_readings_total', help: 'Readings stored, by verdict.', labelNames: ['verdict'] as const, registers });
+  const readings = new Counter({
+    name: 'lonetree_readings_total',
+    help: 'Readings stored, by verdict.',
+    labelNames: ['verdict'] as const,
+    registers,
+  });
   const messages = new Counter({ name: 'lonetree_messages_total', help: 'Messages handled.', registers });
-  const deadLetters = new Counter({ name: 'lonetree_dead_letters_total', help: 'Messages that could not be scored, by reason.', labelNames: ['reason'] as const, registers });
-  const anomalies = new Counter({ name: 'lonetree_anomaly_reasons_total', help: 'Reasons of abnormal readings, by kind.', labelNames: ['kind'] as const, registers });
-  const dropped = new Counter({ name: 'lonetree_blocks_dropped_total', help: 'Blocks that were not stored and are read again, by reason.', labelNames: ['reason'] as const, registers });
-  const gaps = new Counter({ name: 'lonetree_gap_messages_total', help: 'Messages that the log deleted before they were read.', registers });
-  const ignored = new Counter({ name: 'lonetree_ignored_columns_total', help: 'Columns of features that the model does not know.', registers });
-  const blockSizes = new Histogram({ name: 'lonetree_block_readings', help: 'Readings per stored block.', buckets: [1, 10, 100, 1_000, 10_000, 100_000], registers });
-  const model = new Gauge({ name: 'lonetree_model_info', help: 'The model that scores: 1.', labelNames: ['name', 'sha256'] as const, registers });
+  const deadLetters = new Counter({
+    name: 'lonetree_dead_letters_total',
+    help: 'Messages that could not be scored, by reason.',
+    labelNames: ['reason'] as const,
+    registers,
+  });
+  const anomalies = new Counter({
+    name: 'lonetree_anomaly_reasons_total',
+    help: 'Reasons of abnormal readings, by kind.',
+    labelNames: ['kind'] as const,
+    registers,
+  });
+  const dropped = new Counter({
+    name: 'lonetree_blocks_dropped_total',
+    help: 'Blocks that were not stored and are read again, by reason.',
+    labelNames: ['reason'] as const,
+    registers,
+  });
+  const gaps = new Counter({
+    name: 'lonetree_gap_messages_total',
+    help: 'Messages that the log deleted before they were read.',
+    registers,
+  });
+  const ignored = new Counter({
+    name: 'lonetree_ignored_columns_total',
+    help: 'Columns of features that the model does not know.',
+    registers,
+  });
+  const blockSizes = new Histogram({
+    name: 'lonetree_block_readings',
+    help: 'Readings per stored block.',
+    buckets: [1, 10, 100, 1_000, 10_000, 100_000],
+    registers,
+  });
+  const model = new Gauge({
+    name: 'lonetree_model_info',
+    help: 'The model that scores: 1.',
+    labelNames: ['name', 'sha256'] as const,
+    registers,
+  });
   return {
     contentType: registry.contentType,
     stored(block) {
@@ -30,7 +68,8 @@ export function createMetrics(): Metrics {
       ignored.inc(block.ignoredFeatureCount);
       blockSizes.observe(block.readingCount);
       for (const { reason } of block.refused) deadLetters.inc({ reason });
-      for (const { reasons } of block.anomalies) for (const reason of reasons) anomalies.inc({ kind: reason.split(':')[0] as string });
+      for (const { reasons } of block.anomalies)
+        for (const reason of reasons) anomalies.inc({ kind: reason.split(':')[0] as string });
     },
     dropped: (_, reason) => dropped.inc({ reason }),
     gapSkipped: (_, messageCount) => gaps.inc(Number(messageCount)),

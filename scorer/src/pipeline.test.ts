@@ -12,7 +12,8 @@ test('every reading is stored exactly once and every anomaly published, whatever
     const report = await simulate(seed);
     expect(flawCount(report), JSON.stringify(report)).toBe(0);
     expect(report.readings).toBeGreaterThan(1_000);
-    for (const [trouble, count] of Object.entries(report.troubles)) troubles[trouble] = (troubles[trouble] ?? 0) + count;
+    for (const [trouble, count] of Object.entries(report.troubles))
+      troubles[trouble] = (troubles[trouble] ?? 0) + count;
   }
   for (const trouble of [
     'killed',
@@ -120,9 +121,17 @@ test('a dead letter that is too large for its topic goes without its value, the 
       score: () => ({ rowCount: 0, anomalyRows: new Uint32Array() }) as ReturnType<Scoring['score']>,
     },
   });
-  const message = (offset: bigint, size: number) => ({ offset, timeMs: 0, key: null, value: new Uint8Array(size), headers: {} });
+  const message = (offset: bigint, size: number) => ({
+    offset,
+    timeMs: 0,
+    key: null,
+    value: new Uint8Array(size),
+    headers: {},
+  });
   const messages = [message(0n, 5_000), message(1n, 10)];
-  expect(await pipeline.handlers.block({ partition: 0, from: 0n, next: 2n, messages }, new Promise(() => {}))).toBe(true);
+  expect(
+    await pipeline.handlers.block({ partition: 0, from: 0n, next: 2n, messages }, new Promise(() => {})),
+  ).toBe(true);
   expect(letters.map(({ offset, size }) => [offset, size])).toEqual([
     [0n, 0],
     [1n, 10],

@@ -3,7 +3,14 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import type { Engine, Rejection } from '@lonetree/core-wasm';
 import { AnomalySchema, DeadLetterSchema } from '@lonetree/proto';
-import { type BlockHandlers, type Broker, type Fetched, type Message, MessageTooLarge, type Outgoing } from './broker.ts';
+import {
+  type BlockHandlers,
+  type Broker,
+  type Fetched,
+  type Message,
+  MessageTooLarge,
+  type Outgoing,
+} from './broker.ts';
 import { encodeJsonReadings } from './reading-json.ts';
 import type { AnomalyRecord, Segment, Store, Verdicts } from './store.ts';
 
@@ -104,7 +111,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       );
     }
     if (next >= start) return next;
-    log.error({ partition, from: next, to: start }, 'messages were deleted from the log before they were read');
+    log.error(
+      { partition, from: next, to: start },
+      'messages were deleted from the log before they were read',
+    );
     if (!(await store.skipGap(partition, next, start))) throw new Error('another scorer moved the position');
     observer.gapSkipped(partition, start - next);
     return start;
@@ -131,7 +141,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 
   async function handleBlock(fetched: Fetched, left: Promise<never>): Promise<boolean> {
     const { partition } = fetched;
-    const position = await Promise.race([positions.get(partition) ?? resume(partition, 'position unknown'), left]);
+    const position = await Promise.race([
+      positions.get(partition) ?? resume(partition, 'position unknown'),
+      left,
+    ]);
     if (fetched.from !== position) {
       observer.dropped(partition, 'elsewhere');
       broker.seek(partition, position);
@@ -187,12 +200,15 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       assigned(partitions) {
         positions.clear();
         troubles.clear();
-        for (const partition of partitions) resume(partition, 'assigned');
+        for (const partition of partitions) void resume(partition, 'assigned');
       },
       block: (fetched, left) =>
         handleBlock(fetched, left).catch((error) => {
           // Only an ended wait comes here: the group gave this process up, or the partition was assigned anew.
-          log.info({ partition: fetched.partition, err: error }, 'block left to whoever has the partition now');
+          log.info(
+            { partition: fetched.partition, err: error },
+            'block left to whoever has the partition now',
+          );
           return false;
         }),
     },
@@ -211,7 +227,12 @@ type Scored = {
 };
 
 /** Decodes and scores messages from `firstIndex` on, as many as the engine has room for. Waits for nothing. */
-export function scoreMessages({ engine, modelId }: ActiveModel, topic: string, fetched: Fetched, firstIndex: number): Scored {
+export function scoreMessages(
+  { engine, modelId }: ActiveModel,
+  topic: string,
+  fetched: Fetched,
+  firstIndex: number,
+): Scored {
   const { partition, messages } = fetched;
   const segments: Segment[] = [];
   const refused: Rejection[] = [];
@@ -235,7 +256,8 @@ export function scoreMessages({ engine, modelId }: ActiveModel, topic: string, f
     ignoredFeatureCount += appended.ignoredFeatureCount;
   }
   const block = engine.score();
-  if (block.rowCount !== readingCount) throw new Error(`assertion failed: ${readingCount} readings decoded, ${block.rowCount} scored`);
+  if (block.rowCount !== readingCount)
+    throw new Error(`assertion failed: ${readingCount} readings decoded, ${block.rowCount} scored`);
   const verdicts: Verdicts = {
     partition,
     from: firstIndex === 0 ? fetched.from : offsetOf(messages, firstIndex),
@@ -252,11 +274,17 @@ export function scoreMessages({ engine, modelId }: ActiveModel, topic: string, f
 const offsetOf = (messages: readonly Message[], index: number): bigint => (messages[index] as Message).offset;
 
 /** Both kinds of message as a SensorBatch: Protobuf as it is, JSON encoded anew. */
-function toBatch({ value, headers, timeMs }: Message): { readonly batch: Uint8Array } | { readonly rejected: Rejection } {
+function toBatch({
+  value,
+  headers,
+  timeMs,
+}: Message): { readonly batch: Uint8Array } | { readonly rejected: Rejection } {
   if (value === null || value.length === 0) {
     return { rejected: { reason: 'empty-message', detail: 'The message has no value.' } };
   }
-  return isJson(value, headers['content-type']) ? encodeJsonReadings(value, { fallbackTimeMs: timeMs }) : { batch: value };
+  return isJson(value, headers['content-type'])
+    ? encodeJsonReadings(value, { fallbackTimeMs: timeMs })
+    : { batch: value };
 }
 
 /** By its header; without one by its first byte, which begins no field of a SensorBatch. */
@@ -265,7 +293,13 @@ function isJson(value: Uint8Array, contentType: Uint8Array | undefined): boolean
   return new TextDecoder().decode(contentType).includes('json');
 }
 
-function collectAnomalies({ engine, topic, partition, block, segments }: {
+function collectAnomalies({
+  engine,
+  topic,
+  partition,
+  block,
+  segments,
+}: {
   readonly engine: Scoring;
   readonly topic: string;
   readonly partition: number;
@@ -288,7 +322,9 @@ function collectAnomalies({ engine, topic, partition, block, segments }: {
       row: row - rowStart,
       station: block.station(row),
       timeMs: block.times[row] as number,
-      values: features.map((_, feature) => present(block.values[row * block.valueStride + feature] as number)),
+      values: features.map((_, feature) =>
+        present(block.values[row * block.valueStride + feature] as number),
+      ),
       features,
       score,
       decision: score - modelOffset,
@@ -307,9 +343,18 @@ const endOf = (segments: readonly Segment[], index: number): number => {
 
 const present = (value: number): number | null => (Number.isNaN(value) ? null : value);
 
-const protobufHeader = (messageType: string) => `application/x-protobuf; messageType="lonetree.v1.${messageType}"`;
+const protobufHeader = (messageType: string) =>
+  `application/x-protobuf; messageType="lonetree.v1.${messageType}"`;
 
-function encodeAnomaly({ features, values, severity, offset, timeMs, reasons, ...rest }: AnomalyRecord): Outgoing {
+function encodeAnomaly({
+  features,
+  values,
+  severity,
+  offset,
+  timeMs,
+  reasons,
+  ...rest
+}: AnomalyRecord): Outgoing {
   const anomaly = create(AnomalySchema, {
     ...rest,
     offset,

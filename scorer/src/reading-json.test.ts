@@ -4,7 +4,10 @@ import { SensorBatchSchema } from '@lonetree/proto';
 import { encodeJsonReadings } from './reading-json.ts';
 
 const encode = (document: unknown, options = {}) =>
-  encodeJsonReadings(new TextEncoder().encode(typeof document === 'string' ? document : JSON.stringify(document)), options);
+  encodeJsonReadings(
+    new TextEncoder().encode(typeof document === 'string' ? document : JSON.stringify(document)),
+    options,
+  );
 
 function decoded(document: unknown, options = {}) {
   const result = encode(document, options);
@@ -30,7 +33,14 @@ test('a reading with values becomes a batch of one', () => {
 });
 
 test('a flat reading takes its numbers as features and leaves the rest', () => {
-  const batch = decoded({ station: 's1', time, temperature: 28.5, quality: 'good', alarm: true, sound: null });
+  const batch = decoded({
+    station: 's1',
+    time,
+    temperature: 28.5,
+    quality: 'good',
+    alarm: true,
+    sound: null,
+  });
   expect(batch.columns.map(({ name }) => name)).toEqual(['temperature', 'sound']);
 });
 
@@ -40,7 +50,9 @@ test('a reading without a time takes that of its message, and is refused where t
 });
 
 test('ISO 8601 text is a time', () => {
-  expect(decoded({ station: 's1', time: '2026-11-23T00:00:00Z', temperature: 1 }).baseTimeMs).toBe(BigInt(time));
+  expect(decoded({ station: 's1', time: '2026-11-23T00:00:00Z', temperature: 1 }).baseTimeMs).toBe(
+    BigInt(time),
+  );
 });
 
 test('several readings share a dictionary of stations and follow each other in time', () => {
@@ -62,16 +74,24 @@ test('what cannot be read is refused with a reason that says what and where', ()
   expect(refusal([])).toMatchObject({ reason: 'no-readings' });
   expect(refusal(7)).toMatchObject({ reason: 'bad-json' });
   expect(refusal({ time, temperature: 1 })).toMatchObject({ reason: 'no-station' });
-  expect(refusal({ station: 's1', time: 'yesterday', temperature: 1 })).toMatchObject({ reason: 'time-out-of-range' });
-  expect(refusal({ station: 's1', time: 1e300, temperature: 1 })).toMatchObject({ reason: 'time-out-of-range' });
-  expect(refusal({ station: 's1', time, values: { temperature: '28' } })?.detail).toContain('Reading 0: "temperature" is 28, not a number');
+  expect(refusal({ station: 's1', time: 'yesterday', temperature: 1 })).toMatchObject({
+    reason: 'time-out-of-range',
+  });
+  expect(refusal({ station: 's1', time: 1e300, temperature: 1 })).toMatchObject({
+    reason: 'time-out-of-range',
+  });
+  expect(refusal({ station: 's1', time, values: { temperature: '28' } })?.detail).toContain(
+    'Reading 0: "temperature" is 28, not a number',
+  );
   expect(
     refusal([
       { station: 's', time, values: { t: 1 } },
       { station: 's', time, values: { u: 1 } },
     ])?.detail,
   ).toContain('Reading 1 lacks "t"');
-  expect(encodeJsonReadings(Uint8Array.of(0x7b, 0xff, 0xfe))).toMatchObject({ rejected: { reason: 'bad-json' } });
+  expect(encodeJsonReadings(Uint8Array.of(0x7b, 0xff, 0xfe))).toMatchObject({
+    rejected: { reason: 'bad-json' },
+  });
 });
 
 test('200,000 levels of nesting are refused, not a crash', () => {

@@ -23,14 +23,23 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
  * Reads UTF-8 JSON: one reading, `{"readings": […]}` or a list of readings. Never throws.
  * `fallbackTimeMs` is the time of a reading that names none; without it such a reading is refused.
  */
-export function encodeJsonReadings(bytes: Uint8Array, options: { fallbackTimeMs?: number } = {}): EncodedReadings {
+export function encodeJsonReadings(
+  bytes: Uint8Array,
+  options: { fallbackTimeMs?: number } = {},
+): EncodedReadings {
   let document: unknown;
   try {
     document = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
-    return refuse(`The message is not JSON: ${error instanceof Error ? error.message : 'it cannot be parsed'}.`);
+    return refuse(
+      `The message is not JSON: ${error instanceof Error ? error.message : 'it cannot be parsed'}.`,
+    );
   }
-  const list = Array.isArray(document) ? document : isObject(document) && Array.isArray(document.readings) ? document.readings : [document];
+  const list = Array.isArray(document)
+    ? document
+    : isObject(document) && Array.isArray(document.readings)
+      ? document.readings
+      : [document];
   const readings: JsonReading[] = [];
   for (const [index, item] of list.entries()) {
     const reading = parseReading(item, index, options.fallbackTimeMs);
@@ -54,8 +63,14 @@ export function encodeReadings(readings: readonly JsonReading[]): EncodedReading
     const strange = [...values.keys()].find((name) => !first.values.has(name));
     const absent = names.find((name) => !values.has(name));
     if (strange !== undefined || absent !== undefined) {
-      const difference = absent === undefined ? `has "${strange}", which reading 0 has not` : `lacks "${absent}", which reading 0 has`;
-      return refuse(`Reading ${index} ${difference}: readings of one message name the same features; write null for a missing value.`, 'missing-feature');
+      const difference =
+        absent === undefined
+          ? `has "${strange}", which reading 0 has not`
+          : `lacks "${absent}", which reading 0 has`;
+      return refuse(
+        `Reading ${index} ${difference}: readings of one message name the same features; write null for a missing value.`,
+        'missing-feature',
+      );
     }
     if (!stations.has(station)) stations.set(station, stations.size);
     stationIndices.push(stations.get(station) ?? 0);
@@ -76,10 +91,15 @@ export function encodeReadings(readings: readonly JsonReading[]): EncodedReading
 /** Values as the wire carries them. A magnitude beyond float32 becomes infinite, which counts as missing. */
 const toFloat32 = (values: readonly number[]): number[] => values.map(Math.fround);
 
-function parseReading(item: unknown, index: number, fallbackTimeMs: number | undefined): JsonReading | Refused {
+function parseReading(
+  item: unknown,
+  index: number,
+  fallbackTimeMs: number | undefined,
+): JsonReading | Refused {
   if (!isObject(item)) return refuse(`Reading ${index} is not an object.`);
   const { station, time, values, ...rest } = item;
-  if (typeof station !== 'string' || station === '') return refuse(`Reading ${index} has no "station": give its name as text.`, 'no-station');
+  if (typeof station !== 'string' || station === '')
+    return refuse(`Reading ${index} has no "station": give its name as text.`, 'no-station');
   const timeMs = parseTime(time, fallbackTimeMs);
   if (timeMs === null) {
     return refuse(
@@ -101,7 +121,9 @@ function parseValues(values: unknown, index: number): ReadonlyMap<string, number
   if (!isObject(values)) return refuse(`Reading ${index} has "values" that are not an object of numbers.`);
   for (const [name, value] of Object.entries(values)) {
     if (value !== null && typeof value !== 'number') {
-      return refuse(`Reading ${index}: "${shorten(name)}" is ${shorten(value)}, not a number; write null for a missing value.`);
+      return refuse(
+        `Reading ${index}: "${shorten(name)}" is ${shorten(value)}, not a number; write null for a missing value.`,
+      );
     }
   }
   return new Map(Object.entries(values) as [string, number | null][]);
@@ -109,7 +131,11 @@ function parseValues(values: unknown, index: number): ReadonlyMap<string, number
 
 /** Flat messages, as MQTT bridges send them, carry other things than numbers beside the values: these are no features. */
 function parseFlat(fields: Record<string, unknown>): ReadonlyMap<string, number | null> {
-  return new Map(Object.entries(fields).filter((entry): entry is [string, number | null] => entry[1] === null || typeof entry[1] === 'number'));
+  return new Map(
+    Object.entries(fields).filter(
+      (entry): entry is [string, number | null] => entry[1] === null || typeof entry[1] === 'number',
+    ),
+  );
 }
 
 /** A piece of someone else's input for a message: short, whatever it is. */

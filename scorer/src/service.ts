@@ -78,13 +78,19 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     onError: (error) => log.error({ err: error }, 'a request failed'),
   });
   const server = listen(config, app.fetch);
-  log.info({ address: server.url.href, backend: config.backend.kind, model: engine.model.sha256 }, 'listening');
+  log.info(
+    { address: server.url.href, backend: config.backend.kind, model: engine.model.sha256 },
+    'listening',
+  );
 
   const begin = async () => {
-    const again = <T>(what: string, work: () => Promise<T>) => retry(what, work, { log, signal: stopping.signal });
+    const again = <T>(what: string, work: () => Promise<T>) =>
+      retry(what, work, { log, signal: stopping.signal });
     await again('preparing the store', () => store.migrate());
     await again('making day partitions', () => store.maintain(Date.now()));
-    const modelId = await again('recording the model', () => store.registerModel(engine.model, config.modelName));
+    const modelId = await again('recording the model', () =>
+      store.registerModel(engine.model, config.modelName),
+    );
     active = { engine, modelId, loadedAtMs: Date.now(), name: config.modelName };
     metrics.modelLoaded({ sha256: engine.model.sha256, name: config.modelName });
     await again('joining the group', () => broker.consume(pipeline.handlers));
@@ -94,7 +100,9 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     if (!stopping.signal.aborted) hooks.onFatal(error);
   });
   const maintenance = setInterval(() => {
-    store.maintain(Date.now()).catch((error) => log.warn({ err: error }, 'maintenance failed and is tried again'));
+    store
+      .maintain(Date.now())
+      .catch((error) => log.warn({ err: error }, 'maintenance failed and is tried again'));
   }, bounds.maintainIntervalMs);
 
   return {
@@ -113,22 +121,43 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
 
 async function loadEngine(file: string): Promise<Engine> {
   const bytes = await readFile(file).catch((error: Error) => {
-    throw new StartError(`The model ${file} cannot be read (${error.message}): set MODEL_FILE to a .forest file.`, { cause: error });
+    throw new StartError(
+      `The model ${file} cannot be read (${error.message}): set MODEL_FILE to a .forest file.`,
+      { cause: error },
+    );
   });
   return Engine.load(bytes);
 }
 
-function createAdapters({ backend, group, topics, kafkaSecurity }: Config, log: Logger, hooks: ServiceHooks): { broker: Broker; store: Store } {
+function createAdapters(
+  { backend, group, topics, kafkaSecurity }: Config,
+  log: Logger,
+  hooks: ServiceHooks,
+): { broker: Broker; store: Store } {
   const topic = topics.readings;
   if (backend.kind === 'embedded') {
     const database = openDatabase(backend.dataFolder);
     return {
-      broker: createSqliteBroker({ database, topic, blockMessagesMax: bounds.blockMessagesMax, blockSizeMax: bounds.fetchSizePerPartitionMax, now: Date.now }),
+      broker: createSqliteBroker({
+        database,
+        topic,
+        blockMessagesMax: bounds.blockMessagesMax,
+        blockSizeMax: bounds.fetchSizePerPartitionMax,
+        now: Date.now,
+      }),
       store: createSqliteStore({ database, group, topic, retentionDays: backend.retentionDays }),
     };
   }
   return {
-    broker: createKafkaBroker({ brokers: backend.brokers, security: kafkaSecurity, group, topic, log, bounds, onFatal: hooks.onFatal }),
+    broker: createKafkaBroker({
+      brokers: backend.brokers,
+      security: kafkaSecurity,
+      group,
+      topic,
+      log,
+      bounds,
+      onFatal: hooks.onFatal,
+    }),
     store: createPostgresStore({
       url: backend.databaseUrl,
       group,
@@ -144,7 +173,13 @@ function createAdapters({ backend, group, topics, kafkaSecurity }: Config, log: 
 
 function listen({ host, port }: Config, fetch: (request: Request) => Response | Promise<Response>) {
   try {
-    return Bun.serve({ hostname: host, port, fetch, maxRequestBodySize: bounds.requestBodySizeMax + 1, idleTimeout: 30 });
+    return Bun.serve({
+      hostname: host,
+      port,
+      fetch,
+      maxRequestBodySize: bounds.requestBodySizeMax + 1,
+      idleTimeout: 30,
+    });
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
     const hint = code === 'EADDRINUSE' ? 'another program listens there; set PORT to a free one' : message;
@@ -153,7 +188,11 @@ function listen({ host, port }: Config, fetch: (request: Request) => Response | 
 }
 
 /** Tries until it works or the service stops. Waits grow to a bound; a failure is logged when it is a new one. */
-async function retry<T>(what: string, work: () => Promise<T>, { log, signal }: { log: Logger; signal: AbortSignal }): Promise<T> {
+async function retry<T>(
+  what: string,
+  work: () => Promise<T>,
+  { log, signal }: { log: Logger; signal: AbortSignal },
+): Promise<T> {
   let lastMessage = '';
   for (let waitMs: number = bounds.retryFirstMs; ; waitMs = Math.min(waitMs * 2, bounds.retryMaxMs)) {
     try {

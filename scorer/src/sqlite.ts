@@ -91,8 +91,12 @@ export function openDatabase(folder: string): Database {
     database.run('pragma synchronous = full');
     database.run('pragma busy_timeout = 1000');
     database.run('begin exclusive');
-    database.run('create table if not exists schema_migration (version integer primary key, applied_at integer not null)');
-    const { version } = database.query('select coalesce(max(version), 0) as version from schema_migration').get() as { version: number };
+    database.run(
+      'create table if not exists schema_migration (version integer primary key, applied_at integer not null)',
+    );
+    const { version } = database
+      .query('select coalesce(max(version), 0) as version from schema_migration')
+      .get() as { version: number };
     for (const [index, step] of migrations.entries()) {
       if (index < version) continue;
       database.run(step);
@@ -100,7 +104,9 @@ export function openDatabase(folder: string): Database {
     }
     database.run('commit');
     if (version > migrations.length) {
-      throw new Error(`it has schema version ${version}, this program knows ${migrations.length}: use the newer program`);
+      throw new Error(
+        `it has schema version ${version}, this program knows ${migrations.length}: use the newer program`,
+      );
     }
     return database;
   } catch (error) {
@@ -110,8 +116,14 @@ export function openDatabase(folder: string): Database {
 
 function explain(error: unknown): string {
   const { code, message } = error as { readonly code?: string; readonly message: string };
-  if (code?.startsWith('SQLITE_BUSY') || /locked/.test(message)) return 'another process has it open; end that one, or set DATA_DIR to another folder';
-  if (code === 'EACCES' || code === 'EROFS' || code?.startsWith('SQLITE_CANTOPEN') || code?.startsWith('SQLITE_READONLY')) {
+  if (code?.startsWith('SQLITE_BUSY') || /locked/.test(message))
+    return 'another process has it open; end that one, or set DATA_DIR to another folder';
+  if (
+    code === 'EACCES' ||
+    code === 'EROFS' ||
+    code?.startsWith('SQLITE_CANTOPEN') ||
+    code?.startsWith('SQLITE_READONLY')
+  ) {
     return 'its folder cannot be written; set DATA_DIR to one that can';
   }
   return message;

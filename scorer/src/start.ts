@@ -7,7 +7,9 @@ import { StartError, startService } from './service.ts';
 import { createTerminal } from './terminal.ts';
 
 if (process.argv.slice(2).length > 0) {
-  console.log('bun run start\n\nStarts the scorer with a simulated fleet, and keeps everything in one SQLite file.\nPORT changes where it listens (8080), DATA_DIR where the file is (.data).');
+  console.log(
+    'bun run start\n\nStarts the scorer with a simulated fleet, and keeps everything in one SQLite file.\nPORT changes where it listens (8080), DATA_DIR where the file is (.data).',
+  );
   process.exit(process.argv.includes('--help') ? 0 : 2);
 }
 
@@ -19,7 +21,9 @@ await keepRunning(
   async (onFatal) => {
     const config = readConfig(process.env);
     if (config.backend.kind === 'full') {
-      throw new StartError('KAFKA_BROKERS and DATABASE_URL are set: `bun run scorer` runs with them, `bun run start` needs neither.');
+      throw new StartError(
+        'KAFKA_BROKERS and DATABASE_URL are set: `bun run scorer` runs with them, `bun run start` needs neither.',
+      );
     }
     const { isTTY } = process.stdout;
     const terminal = createTerminal({
@@ -36,7 +40,9 @@ await keepRunning(
       },
     });
     terminal.line(`Lonetree listens on ${service.address}`);
-    terminal.line(`${defaultDemo.stationCount} simulated stations; every few seconds one of their sensors fails. Ctrl-C ends it.`);
+    terminal.line(
+      `${defaultDemo.stationCount} simulated stations; every few seconds one of their sensors fails. Ctrl-C ends it.`,
+    );
     const stopping = new AbortController();
     const simulation = runSimulator({
       ...defaultDemo,

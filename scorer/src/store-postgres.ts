@@ -35,7 +35,10 @@ export function createPostgresStore(options: PostgresOptions): Store {
   async function run<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
     const used = sql;
     const { promise: deadline, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => reject(new Error(`PostgreSQL did not answer within ${deadlineMs} ms`)), deadlineMs);
+    const timer = setTimeout(
+      () => reject(new Error(`PostgreSQL did not answer within ${deadlineMs} ms`)),
+      deadlineMs,
+    );
     try {
       return await Promise.race([work(used), deadline]);
     } catch (error) {
@@ -76,7 +79,8 @@ export function createPostgresStore(options: PostgresOptions): Store {
             await insertAnomalies(tx, verdicts);
             atFaultPoint('before-move');
             // Last: a scorer that is frozen in its copy must not hold this row's lock.
-            const moved = await tx`update consumer_offset set next_offset = ${String(verdicts.next)}, block_offset = ${String(verdicts.from)}
+            const moved =
+              await tx`update consumer_offset set next_offset = ${String(verdicts.next)}, block_offset = ${String(verdicts.from)}
               where consumer = ${group} and topic = ${topic} and partition = ${verdicts.partition} and next_offset = ${String(verdicts.from)}`;
             atFaultPoint('before-commit');
             if (moved.count !== 1) throw fenced;
@@ -96,7 +100,8 @@ export function createPostgresStore(options: PostgresOptions): Store {
     skipGap: (partition, from, to) =>
       run((db) =>
         db.begin(async (tx) => {
-          const moved = await tx`update consumer_offset set next_offset = ${String(to)}, block_offset = ${String(to)}
+          const moved =
+            await tx`update consumer_offset set next_offset = ${String(to)}, block_offset = ${String(to)}
             where consumer = ${group} and topic = ${topic} and partition = ${partition} and next_offset = ${String(from)}`;
           if (moved.count !== 1) return false;
           await tx`insert into position_gap values (${group}, ${topic}, ${partition}, ${String(from)}, ${String(to)})`;
@@ -157,7 +162,9 @@ async function migrate(db: Sql): Promise<void> {
     const [applied] = await tx`select coalesce(max(version), 0)::int as version from schema_migration`;
     const version: number = applied?.version ?? 0;
     if (version > migrations.length) {
-      throw new Error(`The database has schema version ${version}, this program knows ${migrations.length}: use the newer program.`);
+      throw new Error(
+        `The database has schema version ${version}, this program knows ${migrations.length}: use the newer program.`,
+      );
     }
     for (const [index, step] of migrations.entries()) {
       if (index < version) continue;
@@ -232,7 +239,11 @@ const readReading = (row: postgres.Row) => ({
   modelSha256: row.sha256 as string,
 });
 
-const readAnomaly = (row: postgres.Row): AnomalyRecord => ({ ...readReading(row), id: row.id, reasons: row.reasons });
+const readAnomaly = (row: postgres.Row): AnomalyRecord => ({
+  ...readReading(row),
+  id: row.id,
+  reasons: row.reasons,
+});
 
 /** Partitions for yesterday, today and the days ahead. Scorers that meet here do it one after the other. */
 async function createDayPartitions(db: Sql, nowMs: number, daysAhead: number): Promise<void> {

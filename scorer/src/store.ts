@@ -50,7 +50,12 @@ export type Verdicts = {
 export type Position = { readonly next: bigint; readonly anomalies: readonly AnomalyRecord[] };
 
 /** A place in the order newest first: by time, then partition, offset and row. */
-export type Cursor = { readonly timeMs: number; readonly partition: number; readonly offset: bigint; readonly row: number };
+export type Cursor = {
+  readonly timeMs: number;
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly row: number;
+};
 
 export type ReadingQuery = {
   readonly station?: string;

@@ -32,7 +32,8 @@ export function createTerminal({ write, isInteractive, useColour, now }: Termina
 
   const colour = (code: number, text: string) => (useColour ? `\x1b[${code}m${text}\x1b[0m` : text);
   const line = (text: string) => write(isInteractive ? `${eraseLine}${text}\n${status}` : `${text}\n`);
-  const total = () => `${readingCount.toLocaleString('en')} readings, ${anomalyCount.toLocaleString('en')} abnormal`;
+  const total = () =>
+    `${readingCount.toLocaleString('en')} readings, ${anomalyCount.toLocaleString('en')} abnormal`;
 
   const tick = () => {
     const rate = ((readingCount - countAtTick) * 1_000) / Math.max(1, now() - tickMs);
@@ -52,7 +53,8 @@ export function createTerminal({ write, isInteractive, useColour, now }: Termina
     anomalies(anomalies) {
       anomalyCount += anomalies.length;
       for (const anomaly of anomalies.slice(0, shownPerBlockMax)) line(describeAnomaly(anomaly, colour));
-      if (anomalies.length > shownPerBlockMax) line(`… and ${anomalies.length - shownPerBlockMax} more in this block`);
+      if (anomalies.length > shownPerBlockMax)
+        line(`… and ${anomalies.length - shownPerBlockMax} more in this block`);
     },
     readings(count) {
       readingCount += count;
@@ -67,7 +69,10 @@ export function createTerminal({ write, isInteractive, useColour, now }: Termina
   };
 }
 
-export function describeAnomaly(anomaly: AnomalyRecord, colour: (code: number, text: string) => string = (_, text) => text): string {
+export function describeAnomaly(
+  anomaly: AnomalyRecord,
+  colour: (code: number, text: string) => string = (_, text) => text,
+): string {
   const { timeMs, station, features, values, score, severity, reasons } = anomaly;
   const suspects = new Set(reasons.map((reason) => reason.split(':')[1]));
   const described = features.map((name, index) => {

@@ -6,7 +6,16 @@ import { flawCount } from './chaos/checker.ts';
 test('nothing is lost, doubled or invented while scorers, broker and database are killed and frozen', async () => {
   const report = await runCampaign({
     seed: 1,
-    events: ['kill', 'kill:in-copy', 'kill:before-commit', 'kill:after-commit', 'zombie', 'leave', 'database-killed', 'broker-killed'],
+    events: [
+      'kill',
+      'kill:in-copy',
+      'kill:before-commit',
+      'kill:after-commit',
+      'zombie',
+      'leave',
+      'database-killed',
+      'broker-killed',
+    ],
     messagesPerSecond: 1_000,
     readingsPerMessage: 16,
     say: (line) => console.error(line),

@@ -136,8 +136,16 @@ class World {
     const partition = Math.floor(this.random() * partitionCount);
     const log = this.log[partition] as Message[];
     // Now and then offsets are skipped, as after compaction or a transaction's marker.
-    const offset = BigInt((log.length === 0 ? this.logStart[partition] : Number(log.at(-1)?.offset) + 1) as number) + (this.random() < 0.05 ? 2n : 0n);
-    log.push({ offset, timeMs: 1e12, key: null, headers: {}, value: this.random() < 0.06 ? Uint8Array.of(0xff) : this.#batch() });
+    const offset =
+      BigInt((log.length === 0 ? this.logStart[partition] : Number(log.at(-1)?.offset) + 1) as number) +
+      (this.random() < 0.05 ? 2n : 0n);
+    log.push({
+      offset,
+      timeMs: 1e12,
+      key: null,
+      headers: {},
+      value: this.random() < 0.06 ? Uint8Array.of(0xff) : this.#batch(),
+    });
   }
 
   #batch(): Uint8Array {
@@ -168,7 +176,8 @@ function createEngine(): Scoring {
       const { columns, timeDeltasMs } = fromBinary(SensorBatchSchema, message);
       const values = columns[0]?.values ?? [];
       if (rows.length > 0 && rows.length + values.length > engineRowCountMax) return { full: true };
-      for (const [index, value] of values.entries()) rows.push({ value, timeMs: Number(timeDeltasMs[index]) });
+      for (const [index, value] of values.entries())
+        rows.push({ value, timeMs: Number(timeDeltasMs[index]) });
       return { rowCount: values.length, ignoredFeatureCount: 0 };
     },
     score() {
@@ -188,7 +197,9 @@ function createEngine(): Scoring {
         scores,
         severities: scores,
         isAnomaly: Uint8Array.from(values, (value) => Number(value > 0.9)),
-        anomalyRows: Uint32Array.from([...values.entries()].filter(([, value]) => value > 0.9).map(([row]) => row)),
+        anomalyRows: Uint32Array.from(
+          [...values.entries()].filter(([, value]) => value > 0.9).map(([row]) => row),
+        ),
         reasonsOf: () => ['forest'],
         station: () => 's',
         memory: new Uint8Array(),
@@ -213,7 +224,9 @@ function createStore(world: World): Store {
       world.remote('reading the position', () => {
         if (!world.positions.has(partition)) world.positions.set(partition, { next: start, from: start });
         const { next, from } = world.positions.get(partition) as { next: bigint; from: bigint };
-        const anomalies = world.anomalies.filter((a) => a.partition === partition && a.offset >= from && a.offset < next);
+        const anomalies = world.anomalies.filter(
+          (a) => a.partition === partition && a.offset >= from && a.offset < next,
+        );
         return { next, anomalies };
       }),
     write(verdicts) {
@@ -331,7 +344,9 @@ class Scorer {
     const from = this.fetchFrom.get(partition);
     if (from === undefined) return;
     const log = this.world.log[partition] as Message[];
-    const messages = log.filter(({ offset }) => offset >= from).slice(0, 1 + Math.floor(this.world.random() * 8));
+    const messages = log
+      .filter(({ offset }) => offset >= from)
+      .slice(0, 1 + Math.floor(this.world.random() * 8));
     const last = messages.at(-1);
     if (last === undefined) return;
     const { promise: left, reject } = Promise.withResolvers<never>();
@@ -355,7 +370,8 @@ export async function simulate(seed: number, stepCount = 4_000): Promise<Simulat
 
   const rebalance = () => {
     // The one that was frozen or slow goes on with what it had: nobody told it.
-    const unaware = random() < 0.3 && !world.isHealed ? scorers[Math.floor(random() * scorers.length)] : undefined;
+    const unaware =
+      random() < 0.3 && !world.isHealed ? scorers[Math.floor(random() * scorers.length)] : undefined;
     for (const [index, scorer] of scorers.entries()) {
       scorer.leave();
       if (scorer === unaware && scorers.length > 1) {
@@ -364,7 +380,9 @@ export async function simulate(seed: number, stepCount = 4_000): Promise<Simulat
         scorers = scorers.filter((other) => other !== scorer);
         return rebalance();
       }
-      scorer.assign(Array.from({ length: partitionCount }, (_, p) => p).filter((p) => p % scorers.length === index));
+      scorer.assign(
+        Array.from({ length: partitionCount }, (_, p) => p).filter((p) => p % scorers.length === index),
+      );
     }
   };
   const kill = () => {
@@ -375,7 +393,10 @@ export async function simulate(seed: number, stepCount = 4_000): Promise<Simulat
     rebalance();
   };
   const fetchSomething = () => {
-    const scorer = random() < 0.2 && zombies.length > 0 ? zombies[Math.floor(random() * zombies.length)] : scorers[Math.floor(random() * scorers.length)];
+    const scorer =
+      random() < 0.2 && zombies.length > 0
+        ? zombies[Math.floor(random() * zombies.length)]
+        : scorers[Math.floor(random() * scorers.length)];
     const partition = scorer?.assigned[Math.floor(random() * scorer.assigned.length)];
     if (partition !== undefined) void scorer?.fetch(partition);
   };
@@ -391,7 +412,8 @@ export async function simulate(seed: number, stepCount = 4_000): Promise<Simulat
     const position = world.positions.get(partition)?.next ?? 0n;
     const log = world.log[partition] as Message[];
     // Only what was read: a gap would be a loss, and that is tested by itself.
-    while (log.length > 1 && (log[0] as Message).offset < position && random() < 0.5) deleted.push([partition, log.shift() as Message]);
+    while (log.length > 1 && (log[0] as Message).offset < position && random() < 0.5)
+      deleted.push([partition, log.shift() as Message]);
     if (log[0] !== undefined) world.logStart[partition] = Number(log[0].offset);
   };
   const deleted: [number, Message][] = [];
@@ -416,7 +438,10 @@ export async function simulate(seed: number, stepCount = 4_000): Promise<Simulat
   for (const zombie of zombies) zombie.isDead = true;
   rebalance();
   const isDrained = () =>
-    world.log.every((log, partition) => log.length === 0 || world.positions.get(partition)?.next === (log.at(-1) as Message).offset + 1n);
+    world.log.every(
+      (log, partition) =>
+        log.length === 0 || world.positions.get(partition)?.next === (log.at(-1) as Message).offset + 1n,
+    );
   for (let step = 0; step < 200_000 && !isDrained(); step += 1) {
     fetchSomething();
     await clock.step();
@@ -430,14 +455,18 @@ export async function simulate(seed: number, stepCount = 4_000): Promise<Simulat
 function compare(seed: number, world: World, deleted: readonly [number, Message][]): SimulationReport {
   const expected = new Map<string, number>();
   const badMessages: string[] = [];
-  const messages = [...deleted, ...world.log.flatMap((log, partition) => log.map((message) => [partition, message] as const))];
+  const messages = [
+    ...deleted,
+    ...world.log.flatMap((log, partition) => log.map((message) => [partition, message] as const)),
+  ];
   for (const [partition, { offset, value }] of messages) {
     if (value === null || value[0] === 0xff) {
       badMessages.push(`${partition}-${offset}`);
       continue;
     }
     const values = fromBinary(SensorBatchSchema, value).columns[0]?.values ?? [];
-    for (const [row, x] of values.entries()) expected.set(`${readingsTopic}-${partition}-${offset}-${row}`, x);
+    for (const [row, x] of values.entries())
+      expected.set(`${readingsTopic}-${partition}-${offset}-${row}`, x);
   }
   const stored = new Map<string, Row>();
   let twice = 0;
@@ -446,7 +475,8 @@ function compare(seed: number, world: World, deleted: readonly [number, Message]
     stored.set(row.key, row);
   }
   const abnormal = new Set([...stored.values()].filter(({ isAnomaly }) => isAnomaly).map(({ key }) => key));
-  const count = <T>(items: Iterable<T>, isCounted: (item: T) => boolean) => [...items].filter(isCounted).length;
+  const count = <T>(items: Iterable<T>, isCounted: (item: T) => boolean) =>
+    [...items].filter(isCounted).length;
   return {
     seed,
     messages: messages.length,
@@ -454,7 +484,10 @@ function compare(seed: number, world: World, deleted: readonly [number, Message]
     lost: count(expected.keys(), (key) => !stored.has(key)),
     twice,
     phantom: count(stored.keys(), (key) => !expected.has(key)),
-    wrong: count(stored.values(), ({ key, value, isAnomaly }) => expected.get(key) !== value || isAnomaly !== value > 0.9),
+    wrong: count(
+      stored.values(),
+      ({ key, value, isAnomaly }) => expected.get(key) !== value || isAnomaly !== value > 0.9,
+    ),
     anomaliesMissing: count(abnormal, (id) => !world.publishedAnomalies.has(id)),
     anomaliesPhantom: count(world.publishedAnomalies, (id) => !abnormal.has(id)),
     deadLettersMissing: count(badMessages, (id) => !world.deadLetters.has(id)),

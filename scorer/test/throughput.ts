@@ -28,23 +28,47 @@ await createTopics(kafka, [
   { name: 'readings.dead-letter', partitions: 1 },
 ]);
 const simulate = (args: readonly string[]) =>
-  spawn(process.execPath, ['simulator/src/main.ts', '--to', 'kafka', '--brokers', kafka.brokers, '--stations', '100', '--batch', String(batch), ...args], {
-    cwd: repository,
-    stdio: ['ignore', 'ignore', 'ignore'],
-  });
-const ended = (child: ReturnType<typeof spawn>) => new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  spawn(
+    process.execPath,
+    [
+      'simulator/src/main.ts',
+      '--to',
+      'kafka',
+      '--brokers',
+      kafka.brokers,
+      '--stations',
+      '100',
+      '--batch',
+      String(batch),
+      ...args,
+    ],
+    {
+      cwd: repository,
+      stdio: ['ignore', 'ignore', 'ignore'],
+    },
+  );
+const ended = (child: ReturnType<typeof spawn>) =>
+  new Promise<void>((resolve) => child.once('exit', () => resolve()));
 const startScorer = () =>
   spawn(process.execPath, ['scorer/src/main.ts'], {
     cwd: repository,
-    env: { ...process.env, KAFKA_BROKERS: kafka.brokers, DATABASE_URL: database.url, PORT: '0', LOG_LEVEL: 'warn' },
+    env: {
+      ...process.env,
+      KAFKA_BROKERS: kafka.brokers,
+      DATABASE_URL: database.url,
+      PORT: '0',
+      LOG_LEVEL: 'warn',
+    },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
 /** Megabytes that the process holds, as Linux counts them. */
-const residentMb = (pid: number) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024;
+const residentMb = (pid: number) =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024;
 
 const sql = postgres(database.url, { max: 1, onnotice() {} });
 const stored = async () => {
-  const [row] = await sql`select coalesce(sum(next_offset), 0)::float8 * ${batch}::int as readings from consumer_offset`;
+  const [row] =
+    await sql`select coalesce(sum(next_offset), 0)::float8 * ${batch}::int as readings from consumer_offset`;
   return row?.readings as number;
 };
 
@@ -60,11 +84,17 @@ if (soakMinutes === 0) {
     readings = await stored().catch(() => 0); // The tables are not there before the scorer is.
     if (readings > 0 && first === undefined) first = { atMs: performance.now(), readings };
     peakMb = Math.max(peakMb, residentMb(scorer.pid as number));
-    if (process.stderr.isTTY) process.stderr.write(`\r${readings.toLocaleString('en')} of ${total.toLocaleString('en')} `);
+    if (process.stderr.isTTY)
+      process.stderr.write(`\r${readings.toLocaleString('en')} of ${total.toLocaleString('en')} `);
   }
   const { atMs, readings } = first ?? { atMs: 0, readings: 0 };
   const seconds = (performance.now() - atMs) / 1_000;
-  report = { readings: total, readingsPerMessage: batch, readingsPerSecond: Math.round((total - readings) / seconds), scorerPeakMb: Math.round(peakMb) };
+  report = {
+    readings: total,
+    readingsPerMessage: batch,
+    readingsPerSecond: Math.round((total - readings) / seconds),
+    scorerPeakMb: Math.round(peakMb),
+  };
 } else {
   scorer = startScorer();
   const load = simulate(['--rate', values.rate, '--duration', `${soakMinutes}m`]);
@@ -72,11 +102,19 @@ if (soakMinutes === 0) {
   const finished = ended(load).then(() => true);
   while (!(await Promise.race([finished, Bun.sleep(60_000).then(() => false)]))) {
     minutes.push(Math.round(residentMb(scorer.pid as number)));
-    console.error(`minute ${minutes.length}: ${minutes.at(-1)} MB, ${((await stored()) / 1e6).toFixed(1)} million readings`);
+    console.error(
+      `minute ${minutes.length}: ${minutes.at(-1)} MB, ${((await stored()) / 1e6).toFixed(1)} million readings`,
+    );
   }
-  const end = (await topicRanges(kafka, 'readings')).reduce((sum, range) => sum + Number(range.end), 0) * batch;
+  const end =
+    (await topicRanges(kafka, 'readings')).reduce((sum, range) => sum + Number(range.end), 0) * batch;
   while ((await stored()) < end) await Bun.sleep(pollMs);
-  report = { readings: end, readingsPerMessage: batch, readingsPerSecond: Number(values.rate), scorerMbByMinute: minutes };
+  report = {
+    readings: end,
+    readingsPerMessage: batch,
+    readingsPerSecond: Number(values.rate),
+    scorerMbByMinute: minutes,
+  };
 }
 const [row] = await sql`select count(*)::float8 as rows from prediction`;
 const rows = row?.rows as number;

@@ -51,7 +51,7 @@ export function correlatedSignal({ seed, stationCount, intervalMs }: CorrelatedO
         readingIndex === 0 ? innovation : memory * (noises[place] as number) + fresh * innovation;
       const amplitude = feature.dailyAmplitude;
       const day = Math.cos((2 * Math.PI * (timeMs - feature.peakHour * 3_600_000)) / DAY_MS);
-      const latent = amplitude * day + Math.sqrt(1 - (amplitude * amplitude) / 2) * (noises[place] as number);
+      const latent = amplitude * day + Math.sqrt(1 - (amplitude * amplitude) / 2) * (noises[place] ?? 0);
       values[index] = (tables[index] as QuantileTable)(latent);
     }
   };

@@ -3,7 +3,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createTopics, type Kafka, type Postgres, startKafka, startPostgres, topicRanges } from '@lonetree/devstack';
+import {
+  createTopics,
+  type Kafka,
+  type Postgres,
+  startKafka,
+  startPostgres,
+  topicRanges,
+} from '@lonetree/devstack';
 import { Kafka as KafkaClient, logLevel } from 'kafkajs';
 import postgres from 'postgres';
 import { seededRandom } from '../simulation.ts';
@@ -27,7 +34,12 @@ export type CampaignOptions = {
   readonly readingsPerMessage: number;
   readonly say: (line: string) => void;
 };
-export type CampaignReport = Comparison & { readonly kills: number; readonly freezes: number; readonly isDrained: boolean; readonly longestStandstillMs: number };
+export type CampaignReport = Comparison & {
+  readonly kills: number;
+  readonly freezes: number;
+  readonly isDrained: boolean;
+  readonly longestStandstillMs: number;
+};
 
 class Campaign {
   readonly folder = mkdtempSync(join(tmpdir(), 'lonetree-chaos-'));
@@ -47,7 +59,13 @@ class Campaign {
 
   start(fault = ''): Scorer {
     const log = openSync(join(this.folder, 'scorers.log'), 'a');
-    const environment = { KAFKA_BROKERS: this.kafka.brokers, DATABASE_URL: this.database.url, PORT: '0', LOG_LEVEL: 'info', FAULT: fault };
+    const environment = {
+      KAFKA_BROKERS: this.kafka.brokers,
+      DATABASE_URL: this.database.url,
+      PORT: '0',
+      LOG_LEVEL: 'info',
+      FAULT: fault,
+    };
     const child = spawn(process.execPath, [join(import.meta.dir, 'scorer.ts')], {
       cwd: repository,
       env: { ...process.env, ...environment },
@@ -57,7 +75,8 @@ class Campaign {
     this.scorers.push(scorer);
     child.once('exit', () => {
       this.scorers.splice(this.scorers.indexOf(scorer), 1);
-      if (scorer.isWanted && this.#isRunning) setTimeout(() => this.#isRunning && this.start(), restartDelayMs);
+      if (scorer.isWanted && this.#isRunning)
+        setTimeout(() => this.#isRunning && this.start(), restartDelayMs);
     });
     return scorer;
   }
@@ -202,7 +221,8 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     const watch = watchPositions(database.url);
     for (const name of options.events) {
       const event = events[name];
-      if (event === undefined) throw new Error(`there is no event ${name}; there are ${Object.keys(events).join(', ')}`);
+      if (event === undefined)
+        throw new Error(`there is no event ${name}; there are ${Object.keys(events).join(', ')}`);
       while (campaign.scorers.length < 3) campaign.start();
       const startMs = performance.now();
       await event(campaign);
@@ -215,25 +235,58 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     const longestStandstillMs = await watch.stop();
     await Bun.sleep(1_000); // The last block's anomalies come after its transaction.
     const comparison = await compare(kafka, database.url, [ledger]);
-    return { ...comparison, kills: campaign.kills, freezes: campaign.freezes, isDrained, longestStandstillMs };
+    return {
+      ...comparison,
+      kills: campaign.kills,
+      freezes: campaign.freezes,
+      isDrained,
+      longestStandstillMs,
+    };
   } finally {
     await campaign.end();
   }
 }
 
 /** The simulator as producer, and messages that nobody can read strewn in between. */
-function startLoad(kafka: Kafka, ledger: string, { messagesPerSecond, readingsPerMessage, seed }: CampaignOptions) {
+function startLoad(
+  kafka: Kafka,
+  ledger: string,
+  { messagesPerSecond, readingsPerMessage, seed }: CampaignOptions,
+) {
   const rate = String(messagesPerSecond * readingsPerMessage);
-  const args = ['--to', 'kafka', '--brokers', kafka.brokers, '--stations', '60', '--rate', rate, '--batch', String(readingsPerMessage)];
-  const simulator = spawn(process.execPath, ['simulator/src/main.ts', ...args, '--seed', String(seed), '--faults', 'every:1s', '--ledger', ledger], {
-    cwd: repository,
-    stdio: ['ignore', 'ignore', 'ignore'],
-  });
-  const producer = new KafkaClient({ brokers: kafka.brokers.split(','), logLevel: logLevel.NOTHING, retry: { retries: 3 } }).producer();
+  const args = [
+    '--to',
+    'kafka',
+    '--brokers',
+    kafka.brokers,
+    '--stations',
+    '60',
+    '--rate',
+    rate,
+    '--batch',
+    String(readingsPerMessage),
+  ];
+  const simulator = spawn(
+    process.execPath,
+    ['simulator/src/main.ts', ...args, '--seed', String(seed), '--faults', 'every:1s', '--ledger', ledger],
+    {
+      cwd: repository,
+      stdio: ['ignore', 'ignore', 'ignore'],
+    },
+  );
+  const producer = new KafkaClient({
+    brokers: kafka.brokers.split(','),
+    logLevel: logLevel.NOTHING,
+    retry: { retries: 3 },
+  }).producer();
   const connected = producer.connect();
   const timer = setInterval(() => {
     // Lost ones do not matter: what counts is what the topic holds.
-    void connected.then(() => producer.send({ topic: topics.readings, messages: [{ value: Buffer.from([0xff, 0x00, 0x01]) }] })).catch(() => {});
+    void connected
+      .then(() =>
+        producer.send({ topic: topics.readings, messages: [{ value: Buffer.from([0xff, 0x00, 0x01]) }] }),
+      )
+      .catch(() => {});
   }, 250);
   return {
     async stop() {
@@ -288,7 +341,12 @@ async function drain(kafka: Kafka, url: string): Promise<boolean> {
   const sql = postgres(url, { max: 1, onnotice() {} });
   try {
     while (performance.now() < deadline) {
-      const positions = new Map((await sql`select partition, next_offset from consumer_offset`).map((row) => [row.partition as number, BigInt(row.next_offset)]));
+      const positions = new Map(
+        (await sql`select partition, next_offset from consumer_offset`).map((row) => [
+          row.partition as number,
+          BigInt(row.next_offset),
+        ]),
+      );
       if (ranges.every(({ partition, end }) => end === 0n || positions.get(partition) === end)) return true;
       await Bun.sleep(200);
     }

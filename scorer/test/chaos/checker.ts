@@ -25,9 +25,22 @@ export type Comparison = {
 };
 
 export const flawCount = (c: Comparison): number =>
-  c.ledgerMissing + c.lost + c.twice + c.phantom + c.wrong + c.anomaliesMissing + c.anomaliesPhantom + c.deadLettersMissing + c.deadLettersPhantom;
+  c.ledgerMissing +
+  c.lost +
+  c.twice +
+  c.phantom +
+  c.wrong +
+  c.anomaliesMissing +
+  c.anomaliesPhantom +
+  c.deadLettersMissing +
+  c.deadLettersPhantom;
 
-type Stored = { readonly rows: number; readonly distinct: number; readonly last: number; readonly sum: number };
+type Stored = {
+  readonly rows: number;
+  readonly distinct: number;
+  readonly last: number;
+  readonly sum: number;
+};
 
 /** `ledgers` are files of `partition offset sequence readings`, separated by tabs. */
 export async function compare(
@@ -37,9 +50,11 @@ export async function compare(
 ): Promise<Comparison> {
   const sql = postgres(databaseUrl, { max: 1, onnotice() {} });
   const stored = new Map<string, Stored>();
-  const rows = await sql`select partition, "offset", count(*)::int as rows, count(distinct row)::int as distinct, max(row) as last,
+  const rows =
+    await sql`select partition, "offset", count(*)::int as rows, count(distinct row)::int as distinct, max(row) as last,
     sum(coalesce("values"[1], 0)::float8) as sum from prediction where topic = 'readings' group by 1, 2`;
-  for (const { partition, offset, ...counts } of rows) stored.set(`${partition}-${offset}`, counts as unknown as Stored);
+  for (const { partition, offset, ...counts } of rows)
+    stored.set(`${partition}-${offset}`, counts as unknown as Stored);
   const anomalyIds = new Set((await sql`select id from anomaly`).map(({ id }) => id as string));
   await sql.end();
 
@@ -62,11 +77,19 @@ export async function compare(
       counts.lost += values.length - found.distinct;
       counts.twice += found.rows - found.distinct;
       const sum = values.reduce((total, x) => total + (Number.isNaN(x) ? 0 : x), 0);
-      if (found.last !== values.length - 1 || Math.abs(found.sum - sum) > 1e-6 * Math.abs(sum)) counts.wrong += 1;
+      if (found.last !== values.length - 1 || Math.abs(found.sum - sum) > 1e-6 * Math.abs(sum))
+        counts.wrong += 1;
     }
   }
-  const ledger = ledgers.flatMap((file) => readFileSync(file, 'utf8').trim().split('\n').filter((line) => line !== ''));
-  const published = (await readTopic(kafka, 'anomalies')).map(({ value }) => fromBinary(AnomalySchema, value).id);
+  const ledger = ledgers.flatMap((file) =>
+    readFileSync(file, 'utf8')
+      .trim()
+      .split('\n')
+      .filter((line) => line !== ''),
+  );
+  const published = (await readTopic(kafka, 'anomalies')).map(
+    ({ value }) => fromBinary(AnomalySchema, value).id,
+  );
   const letters = new Set(
     (await readTopic(kafka, 'readings.dead-letter')).map(({ value }) => {
       const letter = fromBinary(DeadLetterSchema, value);
@@ -74,7 +97,8 @@ export async function compare(
     }),
   );
   const publishedIds = new Set(published);
-  const count = <T>(items: Iterable<T>, isCounted: (item: T) => boolean) => [...items].filter(isCounted).length;
+  const count = <T>(items: Iterable<T>, isCounted: (item: T) => boolean) =>
+    [...items].filter(isCounted).length;
   return {
     ...counts,
     ledgerMissing: count(ledger, (line) => !places.has(line.split('\t').slice(0, 2).join('-'))),
@@ -92,7 +116,9 @@ export async function compare(
 /** Null for what is no batch at all: such messages are sent on purpose. */
 function decodeFirstColumn(value: Uint8Array): readonly number[] | null {
   try {
-    return fromBinary(SensorBatchSchema, value).columns.find(({ name }) => name === 'temperature')?.values ?? null;
+    return (
+      fromBinary(SensorBatchSchema, value).columns.find(({ name }) => name === 'temperature')?.values ?? null
+    );
   } catch {
     return null;
   }

@@ -1,10 +1,14 @@
 // `bun run chaos [--seed N] [--events a,b,…|all] [--rate N]`: a campaign by hand; exits 1 when anything is lost, doubled or invented.
 import { parseArgs } from 'node:util';
-import { flawCount } from './checker.ts';
 import { events, runCampaign } from './campaign.ts';
+import { flawCount } from './checker.ts';
 
 const { values } = parseArgs({
-  options: { seed: { type: 'string' }, events: { type: 'string', default: 'all' }, rate: { type: 'string', default: '1000' } },
+  options: {
+    seed: { type: 'string' },
+    events: { type: 'string', default: 'all' },
+    rate: { type: 'string', default: '1000' },
+  },
 });
 const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
 console.error(`seed ${seed}`);

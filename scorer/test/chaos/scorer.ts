@@ -16,7 +16,7 @@ await keepRunning(
       atFaultPoint(place) {
         if (place !== faultPlace) return;
         passings += 1;
-        if (passings === Number(passing)) process.kill(process.pid, signal as NodeJS.Signals);
+        if (passings === Number(passing)) process.kill(process.pid, signal);
       },
     }),
   }),

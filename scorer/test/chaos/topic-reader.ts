@@ -2,11 +2,20 @@
 import { topicRanges } from '@lonetree/devstack';
 import { type IHeaders, Kafka, logLevel } from 'kafkajs';
 
-export type TopicMessage = { readonly partition: number; readonly offset: string; readonly value: Uint8Array; readonly headers: IHeaders };
+export type TopicMessage = {
+  readonly partition: number;
+  readonly offset: string;
+  readonly value: Uint8Array;
+  readonly headers: IHeaders;
+};
 
 /** All messages that the topic holds when the call is made. */
 export async function readTopic(kafka: { readonly brokers: string }, topic: string): Promise<TopicMessage[]> {
-  const open = new Map((await topicRanges(kafka, topic)).filter(({ start, end }) => end > start).map(({ partition, end }) => [partition, end]));
+  const open = new Map(
+    (await topicRanges(kafka, topic))
+      .filter(({ start, end }) => end > start)
+      .map(({ partition, end }) => [partition, end]),
+  );
   const messages: TopicMessage[] = [];
   if (open.size === 0) return messages;
   const client = new Kafka({ brokers: kafka.brokers.split(','), logLevel: logLevel.NOTHING });
@@ -18,7 +27,12 @@ export async function readTopic(kafka: { readonly brokers: string }, topic: stri
     autoCommit: false,
     eachBatch: ({ batch }) => {
       for (const { offset, value, headers } of batch.messages) {
-        messages.push({ partition: batch.partition, offset, value: value ?? new Uint8Array(), headers: headers ?? {} });
+        messages.push({
+          partition: batch.partition,
+          offset,
+          value: value ?? new Uint8Array(),
+          headers: headers ?? {},
+        });
       }
       if (BigInt(batch.lastOffset()) + 1n >= (open.get(batch.partition) ?? 0n)) open.delete(batch.partition);
       if (open.size === 0) resolve();
