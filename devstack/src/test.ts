@@ -108,8 +108,10 @@ if (rest.length > 0 || (which !== undefined && which !== 'unit' && which !== 'st
   console.error(usage);
   process.exit(which === '--help' ? 0 : 2);
 }
-const tallies: Tally[] = [];
-for (const part of await listParts(which)) tallies.push(await runPart(part));
-const total = sum(tallies);
-console.log(`\n${describeTally(total)}`);
+const results: { readonly title: string; readonly tally: Tally }[] = [];
+for (const part of await listParts(which)) results.push({ title: part.title, tally: await runPart(part) });
+const total = sum(results.map(({ tally }) => tally));
+console.log('');
+for (const { title, tally } of results) if (tally.failed > 0) console.log(`Failed: ${title}`);
+console.log(describeTally(total));
 process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);
