@@ -94,7 +94,8 @@ async function score({ model, input, output }: Paths): Promise<void> {
   }
   const startMs = performance.now();
   const engine = await loadEngine(model);
-  const { size } = await stat(input);
+  const source = await stat(input);
+  if (source.isDirectory()) throw new Error(`${input} is a folder. Name a CSV file.`);
   const existing = await stat(output).catch(() => null);
   // A pipe or a device cannot be replaced; it is written as it comes.
   const isReplaced = existing === null || existing.isFile();
@@ -105,7 +106,7 @@ async function score({ model, input, output }: Paths): Promise<void> {
       engine,
       input: createReadStream(input, { highWaterMark: chunkSize }),
       write: (text) => file.appendFile(text),
-      report: createProgress(size),
+      report: createProgress(source.size),
     });
     await file.close();
     if (isReplaced) await rename(target, output);

@@ -213,6 +213,18 @@ test('a refused message leaves the readings before it as they are', () => {
   expect(readingsOf()).toEqual([...before, ...before]);
 });
 
+test('a block can be scored and then go on, missing values included', () => {
+  const gappy = encode({
+    ...good,
+    columns: columnsWith(1, { values: [Number.NaN, Number.POSITIVE_INFINITY] }),
+  });
+  engine.begin();
+  engine.append(gappy);
+  const sums = [...engine.score().sums];
+  engine.append(gappy);
+  expect([...engine.score().sums]).toEqual([...sums, ...sums]);
+});
+
 test('a block takes what fits, then answers full, and the next block goes on', () => {
   const count = 50_000;
   const large = encode({

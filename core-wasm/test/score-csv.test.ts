@@ -35,7 +35,7 @@ function score(text: string | Uint8Array, output = path('scores.csv')) {
   return run('--model', model, `--input=${path('rows.csv')}`, '--output', output);
 }
 const readScores = (file = path('scores.csv')) =>
-  parse(readFileSync(file), { columns: true }) as Record<string, string>[];
+  parse<Record<string, string>>(readFileSync(file), { columns: true });
 
 const header = 'temperature,"feels, ""like""",größe';
 
@@ -193,6 +193,8 @@ test('a model that is refused, and files that are not there, are named and end w
     const absent = run('--model', path(from), '--input', path(to), '--output', output);
     expect(absent).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/absent\.(forest|csv)/) });
   }
+  const directory = run('--model', model, '--input', folder, '--output', output);
+  expect(directory).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(`${folder} is a folder`) });
   const nowhere = run('--model', model, '--input', path('rows.csv'), '--output', path('no/such/folder.csv'));
   expect(nowhere).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('no/such/folder.csv') });
   expect(existsSync(output)).toBe(false);
