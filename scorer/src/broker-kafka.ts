@@ -56,6 +56,7 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
   });
   const producer = kafka.producer({ allowAutoTopicCreation: false, maxInFlightRequests: 1 });
   const admin = kafka.admin();
+  let handlers: BlockHandlers | undefined;
   let lastContactMs = 0;
   let isMember = false;
 
@@ -64,6 +65,13 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
   };
   consumer.on(consumer.events.FETCH, contact);
   consumer.on(consumer.events.HEARTBEAT, contact);
+  consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+    isMember = true;
+    contact();
+    const partitions = payload.memberAssignment[topic] ?? [];
+    log.info({ topic, partitions, durationMs: payload.duration }, 'assigned');
+    handlers?.assigned(partitions);
+  });
   consumer.on(consumer.events.CRASH, ({ payload: { error, restart } }) => {
     isMember = false;
     log.warn({ err: error, restart }, 'the consumer has crashed');
@@ -72,21 +80,15 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
   });
 
   return {
-    async consume(handlers) {
+    async consume(given) {
+      handlers = given; // Before the first assignment; a failed start is tried again with the same ones.
       await Promise.all([consumer.connect(), producer.connect(), admin.connect()]);
-      consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
-        isMember = true;
-        contact();
-        const partitions = payload.memberAssignment[topic] ?? [];
-        log.info({ topic, partitions, durationMs: payload.duration }, 'assigned');
-        handlers.assigned(partitions);
-      });
       await consumer.subscribe({ topic, fromBeginning: true });
       await consumer.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
         partitionsConsumedConcurrently: bounds.partitionsConcurrentMax,
-        eachBatch: (payload) => handleBatch(payload, handlers, bounds.heartbeatIntervalMs / 2),
+        eachBatch: (payload) => handleBatch(payload, given, bounds.heartbeatIntervalMs / 2),
       });
     },
 
