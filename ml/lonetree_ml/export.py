@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sklearn
+from sklearn.ensemble._iforest import _average_path_length
 
-from lonetree_ml.forest_file import (
+from lonetree_ml.forest import (
     GUARD,
     HAS_HIGH,
     HAS_LOW,
@@ -16,11 +17,12 @@ from lonetree_ml.forest_file import (
     MISSING_GOES_RIGHT,
     NODE,
     Forest,
-    ForestFileError,
     Guards,
     Summary,
     Tree,
+    scores_of,
 )
+from lonetree_ml.forest_file import ForestFileError, check_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,11 +46,8 @@ def build(
     training: Floats | None = None,
     meta: dict[str, Any] | None = None,
 ) -> Forest:
-    """The content of the forest file. With a `verdict` its threshold and guards, else the forest's own `offset_`."""
-    if len(features) != forest.n_features_in_:
-        raise ForestFileError(
-            f"The forest was fitted on {forest.n_features_in_} features, but {len(features)} are named: {', '.join(features)}."
-        )
+    """Return the forest file's content. With a `verdict` its threshold and guards, else the forest's own `offset_`."""
+    check_features(forest, features)
     trees = [_tree(forest, index) for index in range(len(forest.estimators_))]
     denominator = float(len(trees) * _mean_path_length(forest))
     offset = float(forest.offset_) if verdict is None else -verdict.threshold
@@ -69,6 +68,22 @@ def build(
     )
 
 
+def check_features(forest: IsolationForest, features: Sequence[str]) -> None:
+    """Raise ForestFileError unless these are as many names as the forest has features, and the format can hold them."""
+    if len(features) != forest.n_features_in_:
+        named = f"{len(features)} are named: {', '.join(features)}"
+        raise ForestFileError(f"The forest was fitted on {forest.n_features_in_} features, but {named}.")
+    check_names(list(features))
+
+
+def check_threshold(model: IsolationForest, forest: Forest, rows: NDArray[Any]) -> None:
+    """Prove on these rows that comparing sums gives the verdicts of scikit-learn's scores. Rows: (rows, features)."""
+    by_sum = path_length_sums(model, rows) < forest.sum_threshold
+    by_score = model.score_samples(rows) < forest.offset
+    if not np.array_equal(by_sum, by_score):
+        raise AssertionError(f"the sum threshold judges {np.sum(by_sum != by_score)} of {len(rows)} rows unlike the score")
+
+
 def path_length_sums(forest: IsolationForest, rows: NDArray[Any]) -> Floats:
     """scikit-learn's path-length sums, before they become scores: its own arrays, added up in its own order."""
     narrow = np.asarray(rows, dtype=np.float32)
@@ -79,13 +94,8 @@ def path_length_sums(forest: IsolationForest, rows: NDArray[Any]) -> Floats:
     return sums
 
 
-def scores_of(sums: Floats, denominator: float) -> Floats:
-    """scikit-learn's expression for score_samples, operation by operation."""
-    return np.asarray(-(2 ** -np.divide(sums, denominator, out=np.ones_like(sums), where=denominator != 0)))
-
-
 def sum_threshold(denominator: float, offset: float) -> float:
-    """The smallest float64 sum that scikit-learn does not score below `offset`: bisection over the bits of float64."""
+    """Find the smallest float64 sum that scikit-learn does not score below `offset`: bisection over the bits of float64."""
 
     def is_abnormal(bits: int) -> bool:
         sums = np.array([bits], dtype=np.uint64).view(np.float64)
@@ -103,7 +113,7 @@ def sum_threshold(denominator: float, offset: float) -> float:
 
 
 def round_down(thresholds: Floats) -> NDArray[np.float32]:
-    """The largest float32 not above each threshold: a float32 value is ≤ both or neither."""
+    """Round to the largest float32 not above each threshold: a float32 value is ≤ both or neither."""
     narrow = thresholds.astype(np.float32)
     above = narrow.astype(np.float64) > thresholds
     narrow[above] = np.nextafter(narrow[above], np.float32(-np.inf), dtype=np.float32)
@@ -111,8 +121,6 @@ def round_down(thresholds: Floats) -> NDArray[np.float32]:
 
 
 def _mean_path_length(forest: IsolationForest) -> float:
-    from sklearn.ensemble._iforest import _average_path_length
-
     return float(_average_path_length([forest._max_samples])[0])
 
 
@@ -141,12 +149,13 @@ def _tree(forest: IsolationForest, index: int) -> Tree:
 def _self_test_rows(trees: Sequence[Tree], feature_count: int) -> NDArray[np.float32]:
     """Rows at thresholds, one float32 beside them, far out, and with missing values. Shape (SELF_TEST_ROWS, features)."""
     generator = np.random.default_rng(0)
-    nodes = np.concatenate([tree.nodes[tree.nodes["left"] != np.arange(len(tree.nodes))] for tree in trees])
+    thresholds = np.concatenate([tree.nodes["threshold"][~tree.is_leaf] for tree in trees])
+    tested = np.concatenate([tree.features[~tree.is_leaf] for tree in trees])
     rows = np.zeros((SELF_TEST_ROWS, feature_count), dtype=np.float32)
     for feature in range(feature_count):
-        thresholds = nodes["threshold"][(nodes["feature"] & ~np.uint16(MISSING_GOES_RIGHT)) == feature]
-        if len(thresholds) > 0:
-            rows[:, feature] = generator.choice(thresholds, SELF_TEST_ROWS)
+        choices = thresholds[tested == feature]
+        if len(choices) > 0:
+            rows[:, feature] = generator.choice(choices, SELF_TEST_ROWS)
     quarter = SELF_TEST_ROWS // 4
     rows[quarter : 2 * quarter] = np.nextafter(rows[quarter : 2 * quarter], np.float32(np.inf))
     beyond = rows[2 * quarter : 3 * quarter]

@@ -1,18 +1,18 @@
 """Writes what the scorer's tests compare with: models, rows and scikit-learn's own results, bit for bit.
 
-manifest.json names every file, relative to the folder; numbers are little-endian, rows row-major:
+manifest.json names every file, relative to the folder; numbers are little-endian, rows row-major (rowCount × features):
 
 {"models": [{"name", "forest", "features", "rowCount", "rows": float32, "sums": float64, "scores": float64}],
  "verdicts": [{"name", "forest", "features", "rowCount", "rows": float32, "severities": float64, "reasons": JSON lines}],
  "auc": [{"name", "forest", "features", "rowCount", "rows": float32, "labels": uint8, "rocAuc"}]}
 
-`sums` are path-length sums, `scores` scikit-learn's score_samples, a line of `reasons` one row's list of them.
+`sums` are path-length sums, `scores` scikit-learn's score_samples. A line of `reasons` is one row's list of them; a row is
+abnormal when its list is not empty. The rows of a model are distinct; missing values are NaN, or infinite.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,9 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 
 from lonetree_ml import export, forest_file, verdict
+from lonetree_ml.forest import scores_of
+from lonetree_ml.judge import judge
+from lonetree_ml.progress import counted
 from lonetree_ml.table import read_table
 
 if TYPE_CHECKING:
@@ -28,9 +31,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Rows = NDArray[np.float32]
+    from lonetree_ml.forest import Forest
 
-log = logging.getLogger("lonetree_ml")
+    Rows = NDArray[np.float32]
 
 SIZES = ((100, 256), (200, 512), (300, 1024))
 FEATURE_COUNTS = (3, 9, 21)
@@ -41,23 +44,23 @@ SIMULATED_FEATURES = ["temperature", "humidity", "sound"]
 
 
 def simulated_rows(count: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Independent readings with the simulator's distributions. Shape (count, 3)."""
-    return np.c_[
+    """Draw independent readings with the simulator's distributions. Shape (count, 3)."""
+    columns = (
         generator.beta(53.822, 46.706, count) * 35 + 10,
         generator.beta(1.987, 7.945, count) * 88,
         generator.beta(264.759, 261.590, count) * 130 - 11,
-    ]
+    )
+    return np.column_stack(columns)
 
 
 def write(options: Namespace) -> dict[str, Any]:
-    """Writes all files into the folder `options.output`."""
+    """Write all files into the folder `options.output`."""
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     manifest: dict[str, list[dict[str, Any]]] = {"models": [], "verdicts": [], "auc": []}
-    for trees, samples in SIZES:
-        for feature_count in FEATURE_COUNTS:
-            log.info("golden: %d trees of %d samples, %d features", trees, samples, feature_count)
-            manifest["models"].append(_model(folder, trees, samples, feature_count, options.rows))
+    shapes = [(*size, feature_count) for size in SIZES for feature_count in FEATURE_COUNTS]
+    for trees, samples, feature_count in counted(shapes, "golden models", len(shapes)):
+        manifest["models"].append(_model(folder, trees, samples, feature_count, options.rows))
     for alarm_rate in (0.01, 0.001):
         manifest["verdicts"].append(_verdicts(folder, alarm_rate))
     for name in ADBENCH:
@@ -66,7 +69,7 @@ def write(options: Namespace) -> dict[str, Any]:
     return {"output": str(folder), **{kind: len(entries) for kind, entries in manifest.items()}}
 
 
-def _save(folder: Path, name: str, forest: forest_file.Forest, rows: Rows, **arrays: NDArray[Any]) -> dict[str, Any]:
+def _save(folder: Path, name: str, forest: Forest, rows: Rows, **arrays: NDArray[Any]) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name, "features": list(forest.features), "rowCount": len(rows)}
     entry["forest"] = f"{name}.forest"
     forest_file.write(folder / entry["forest"], forest)
@@ -77,21 +80,25 @@ def _save(folder: Path, name: str, forest: forest_file.Forest, rows: Rows, **arr
 
 
 def _model(folder: Path, trees: int, samples: int, feature_count: int, row_count: int) -> dict[str, Any]:
-    """A model on correlated, tied and partly missing columns; hard rows: at thresholds, beside them, far out, missing."""
+    """Train on correlated, tied and partly missing columns; score rows at thresholds, beside them, far out, missing."""
     generator = np.random.default_rng([trees, samples, feature_count])
     training = _columns(20_000, feature_count, generator)
     training[generator.random(training.shape) < 0.02] = np.nan
     # Trees that look at a part of the features, and draws with replacement, belong to what has to be exact.
     is_partial = feature_count == 9
     model = IsolationForest(
-        n_estimators=trees, max_samples=samples, max_features=0.6 if is_partial else 1.0, bootstrap=is_partial, random_state=trees
+        n_estimators=trees,
+        max_samples=samples,
+        max_features=0.6 if is_partial else 1.0,
+        bootstrap=is_partial,
+        random_state=trees,
     ).fit(training)
     forest = export.build(model, [f"f{index}" for index in range(feature_count)])
     rows = _hard_rows(_columns(row_count, feature_count, generator).astype(np.float32), forest, generator)
     sums = export.path_length_sums(model, rows)
     scores = model.score_samples(rows)
     # What is called scikit-learn's sums here must be what its score_samples makes its scores of.
-    if not np.array_equal(export.scores_of(sums, forest.denominator), scores):
+    if not np.array_equal(scores_of(sums, forest.denominator), scores):
         raise AssertionError("the path-length sums are not those of scikit-learn's score_samples")
     return _save(folder, f"{trees}x{samples}-{feature_count}", forest, rows, sums=sums, scores=scores)
 
@@ -104,14 +111,15 @@ def _columns(count: int, feature_count: int, generator: np.random.Generator) -> 
     return columns
 
 
-def _hard_rows(rows: Rows, forest: forest_file.Forest, generator: np.random.Generator) -> Rows:
-    """A quarter stays ordinary; the others are made hard in part of their values. No two rows are the same."""
-    nodes = np.concatenate([tree.nodes for tree in forest.trees])
+def _hard_rows(ordinary: Rows, forest: Forest, generator: np.random.Generator) -> Rows:
+    """Leave a quarter ordinary and make part of the others' values hard. No two rows are the same."""
+    rows = ordinary.copy()
+    tested = np.concatenate([tree.features[~tree.is_leaf] for tree in forest.trees])
+    thresholds = np.concatenate([tree.nodes["threshold"][~tree.is_leaf] for tree in forest.trees])
     kind = np.arange(len(rows)) % 8
     chosen = generator.random(rows.shape) < 0.5
     for feature in range(rows.shape[1]):
-        thresholds = nodes["threshold"][(nodes["feature"] & ~np.uint16(forest_file.MISSING_GOES_RIGHT)) == feature]
-        at_threshold = generator.choice(thresholds, len(rows))
+        at_threshold = generator.choice(thresholds[tested == feature], len(rows))
         column = rows[:, feature]
         for hard, values in (
             (2, at_threshold),
@@ -123,11 +131,24 @@ def _hard_rows(rows: Rows, forest: forest_file.Forest, generator: np.random.Gene
         ):
             affected = chosen[:, feature] & (kind == hard)
             column[affected] = values[affected]
+    # Rows whose every value became NaN or a special one meet each other: all but the first stay ordinary.
+    repeated = _repeated(rows)
+    rows[repeated] = ordinary[repeated]
+    if _repeated(rows).any():
+        raise AssertionError("two golden rows are the same")
     return rows
 
 
+def _repeated(rows: Rows) -> NDArray[np.bool_]:
+    """Whether an earlier row has the same bits. Shape (rows,)."""
+    _, first = np.unique(rows.view(np.uint32), axis=0, return_index=True)
+    repeated = np.ones(len(rows), dtype=bool)
+    repeated[first] = False
+    return repeated
+
+
 def _verdicts(folder: Path, alarm_rate: float) -> dict[str, Any]:
-    """Readings of the simulator's distributions, some with one value moved by six standard deviations or missing."""
+    """Judge readings of the simulator's distributions, some with one value moved by six standard deviations or missing."""
     generator = np.random.default_rng(11)
     training = simulated_rows(43_825, generator)
     fitted = verdict.fit(training, alarm_rate=alarm_rate, seed=1)
@@ -142,11 +163,11 @@ def _verdicts(folder: Path, alarm_rate: float) -> dict[str, Any]:
     rows[6_600:6_700] = 1e9
     rows[6_700:6_800, 2] = np.nan
     narrow = rows.astype(np.float32)
-    judged = verdict.judge(fitted, narrow, SIMULATED_FEATURES)
+    judged = judge(forest, narrow)
     name = f"verdicts-{alarm_rate:g}"
     entry = _save(folder, name, forest, narrow, severities=judged.severity)
     entry["reasons"] = f"{name}.reasons"
-    (folder / entry["reasons"]).write_text("".join(f"{json.dumps(reasons)}\n" for reasons in judged.reasons))
+    (folder / entry["reasons"]).write_text("".join(f"{json.dumps(reasons)}\n" for reasons in judged.reasons()))
     return entry
 
 

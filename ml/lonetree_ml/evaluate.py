@@ -1,0 +1,63 @@
+"""How well a forest's scores rank labelled rows, and how often it alarms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from lonetree_ml import forest_file, sklearn_file
+from lonetree_ml.judge import clean, judge
+from lonetree_ml.table import InputError, Table, read_table
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from numpy.typing import NDArray
+
+
+def evaluate(options: Namespace) -> dict[str, Any]:
+    """Report the share of rows that forest, and forest or guards, call abnormal; with labels ROC-AUC and PR-AUC too."""
+    path = Path(options.input)
+    if options.model is not None:
+        forest = forest_file.read(Path(options.model))
+        # An npz names no columns: its columns are the forest's, in the forest's order.
+        table = read_table(path, options.features or list(forest.features), options.label)
+        _check_width(table, len(forest.features), options.model)
+        judged = judge(forest, table.rows)
+        scores, by_forest, abnormal = judged.scores, judged.hits[:, 0], judged.is_anomaly
+    else:
+        model = sklearn_file.load(Path(options.sklearn))
+        named = [str(name) for name in getattr(model, "feature_names_in_", [])] or None
+        table = read_table(path, options.features or named, options.label)
+        _check_width(table, model.n_features_in_, options.sklearn)
+        scores = model.score_samples(clean(table.rows))
+        by_forest = abnormal = scores < model.offset_
+    report = {
+        "rows": len(table.rows),
+        "alert_rate": float(np.mean(abnormal)),
+        "forest_alert_rate": float(np.mean(by_forest)),
+    }
+    return report if table.labels is None else {**report, **_ranking(path, table.labels, scores)}
+
+
+def _check_width(table: Table, feature_count: int, model: str) -> None:
+    if len(table.features) != feature_count:
+        columns = f"{len(table.features)} columns ({', '.join(table.features)})"
+        raise InputError(
+            f"{model} has {feature_count} features, but {columns} were read: name its features with --features."
+        )
+
+
+def _ranking(path: Path, labels: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, Any]:
+    if labels.min() == labels.max():
+        raise InputError(
+            f"{path}: all labels are the same, so there is nothing to rank. 0 is normal, anything else abnormal."
+        )
+    return {
+        "anomalies": int(labels.sum()),
+        "roc_auc": float(roc_auc_score(labels, -scores)),
+        "pr_auc": float(average_precision_score(labels, -scores)),
+    }
