@@ -99,7 +99,7 @@ async function containerChecks(): Promise<Check[]> {
     compose('is valid', [program('docker-compose'), 'config', '--quiet'], 'any'),
     compose(
       'refuses to start without a password',
-      ['sh', '-c', '! "$0" config -q', program('docker-compose')],
+      ['sh', '-c', '"$0" config -q 2>&1 | grep POSTGRES_PASSWORD', program('docker-compose')],
       '',
     ),
   ];
