@@ -160,7 +160,7 @@ function walkPeer(): Peer {
 }
 
 function nativePeer(): Peer | null {
-  const native = compileNativeWalk(forest, features);
+  const native = compileNativeWalk(forest, features, folder);
   if (native === null) return null;
   native.load(rows, rowCount);
   engine.loadRows(rows, rowCount);

@@ -1,7 +1,5 @@
 // The C walk as a peer: compiles walk.c on the spot and scores the same forest file's nodes with it.
 import { dlopen, FFIType, ptr } from 'bun:ffi';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const lanes = 12;
@@ -14,9 +12,13 @@ export type NativeWalk = {
   readonly compiler: string;
 };
 
-/** Answers null, with the reason on stderr, where there is no C compiler. */
-export function compileNativeWalk(forest: Uint8Array, featureCount: number): NativeWalk | null {
-  const library = join(mkdtempSync(join(tmpdir(), 'lonetree-bench-')), 'walk.so');
+/** Answers null where there is no C compiler. The library is built in `folder`. */
+export function compileNativeWalk(
+  forest: Uint8Array,
+  featureCount: number,
+  folder: string,
+): NativeWalk | null {
+  const library = join(folder, 'walk.so');
   const source = join(import.meta.dir, 'walk.c');
   const flags = ['-O3', '-march=native', '-shared', '-fPIC', '-o', library, source];
   const compiler = Bun.which('gcc');

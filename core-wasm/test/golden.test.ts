@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from 'bun:test';
+import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,13 +17,14 @@ type Manifest = {
 };
 
 const folder = mkdtempSync(join(tmpdir(), 'lonetree-golden-'));
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 let manifest: Manifest;
 
 beforeAll(async () => {
   await runPython(['-m', 'lonetree_ml', 'golden', '--output', folder]);
   manifest = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
 }, 600_000);
+
+afterAll(() => rmSync(folder, { recursive: true }));
 
 const bytesOf = (name: string) => Uint8Array.from(readFileSync(join(folder, name)));
 const float32s = (name: string) => new Float32Array(bytesOf(name).buffer);
