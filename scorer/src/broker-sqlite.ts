@@ -5,13 +5,14 @@ import type { Database } from './sqlite.ts';
 export type SqliteBrokerOptions = {
   readonly database: Database;
   readonly topic: string;
-  /** Most messages and bytes of one block. */
+  /** Most messages and bytes of one block; a larger message is a block of its own. */
   readonly blockMessagesMax: number;
   readonly blockSizeMax: number;
   readonly now: () => number;
 };
 
 const onlyPartition = 0;
+const utf8 = new TextEncoder();
 
 type LogRow = {
   readonly offset: number;
@@ -32,16 +33,20 @@ export function createSqliteBroker({
     'select "offset", time_ms, key, value, headers from log where topic = ? and "offset" >= ? order by "offset" limit ?',
   );
   const readStart = database.query('select min("offset") as start from log where topic = ?');
+  // Apart from the messages: an offset is never given twice, even when all of them have been deleted.
   const readEnd = database.query('select next_offset as end from log_end where topic = ?');
-  const takeOffset = database.query(
-    'insert into log_end values (?, ?) on conflict (topic) do update set next_offset = next_offset + excluded.next_offset returning next_offset',
+  const takeOffsets = database.query(
+    'insert into log_end values (?, ?) on conflict do update set next_offset = next_offset + excluded.next_offset returning next_offset as end',
   );
-  const append = database.query('insert into log values (?, ?, ?, ?, ?, ?)');
+  const append = database.query(
+    'insert into log (topic, "offset", time_ms, key, value, headers) values (?, ?, ?, ?, ?, ?)',
+  );
   const appendAll = database.transaction((to: string, messages: readonly Outgoing[]) => {
-    const { next_offset: end } = takeOffset.get(to, messages.length) as { next_offset: number };
+    const { end } = takeOffsets.get(to, messages.length) as { end: number };
+    const timeMs = now();
     for (const [index, { key, value, headers }] of messages.entries()) {
-      const keyBytes = typeof key === 'string' ? new TextEncoder().encode(key) : key;
-      append.run(to, end - messages.length + index, now(), keyBytes, value, JSON.stringify(headers ?? {}));
+      const keyBytes = typeof key === 'string' ? utf8.encode(key) : key;
+      append.run(to, end - messages.length + index, timeMs, keyBytes, value, JSON.stringify(headers ?? {}));
     }
   });
 
@@ -49,24 +54,27 @@ export function createSqliteBroker({
   let isClosed = false;
   let loop: Promise<void> = Promise.resolve();
   let wake = () => {};
+  const { promise: left, reject: leave } = Promise.withResolvers<never>();
+  left.catch(() => {}); // It is no error when nobody waits for it.
 
+  /** Rejects only when the file cannot be read any more, and then the process has to end. */
   async function deliver(handlers: BlockHandlers): Promise<void> {
     handlers.assigned([onlyPartition]);
-    const neverLeft = new Promise<never>(() => {});
     while (!isClosed) {
       const from = fetchFrom;
       const messages = from === undefined ? [] : fetch(from);
       const last = messages.at(-1);
       if (from === undefined || last === undefined) {
+        // Nothing waits between the look into the log and here: no call of `wake` is missed.
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
         continue;
       }
       const next = last.offset + 1n;
-      const isStored = await handlers.block({ partition: onlyPartition, from, next, messages }, neverLeft);
+      const isStored = await handlers.block({ partition: onlyPartition, from, next, messages }, left);
       if (isStored) fetchFrom = next;
-      // Everything here is synchronous: let timers and requests have their turn between two blocks.
+      // SQLite makes nobody wait: timers and requests have their turn between two blocks.
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
@@ -75,9 +83,8 @@ export function createSqliteBroker({
     const messages: Message[] = [];
     let size = 0;
     for (const row of readLog.iterate(topic, from, blockMessagesMax) as Iterable<LogRow>) {
-      const valueSize = row.value?.length ?? 0;
-      if (messages.length > 0 && size + valueSize > blockSizeMax) break;
-      size += valueSize;
+      size += row.value?.length ?? 0;
+      if (messages.length > 0 && size > blockSizeMax) break;
       messages.push({
         offset: BigInt(row.offset),
         timeMs: row.time_ms,
@@ -103,16 +110,16 @@ export function createSqliteBroker({
       const { start } = readStart.get(topic) as { start: number | null };
       return Promise.resolve({ start: BigInt(start ?? end), end: BigInt(end) });
     },
-    // Runs at once: what it answers is only wrapped.
     publish: (to, messages) =>
       Promise.try(() => {
-        appendAll(to, messages);
+        appendAll.immediate(to, messages);
         if (to === topic) wake();
       }),
     reportPosition() {},
     isReady: () => !isClosed,
     async close() {
       isClosed = true;
+      leave(new Error('the log is being closed'));
       wake();
       await loop;
     },
@@ -122,7 +129,5 @@ export function createSqliteBroker({
 function readHeaders(text: string): Message['headers'] {
   if (text === '{}') return {};
   const headers = JSON.parse(text) as Record<string, string>;
-  return Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name, new TextEncoder().encode(value)]),
-  );
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, utf8.encode(value)]));
 }

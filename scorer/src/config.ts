@@ -71,8 +71,9 @@ export const bounds = {
   fetchSizeMax: 8 << 20,
   fetchSizePerPartitionMax: 512 << 10,
   partitionsConcurrentMax: 3,
-  /** Messages of one block of the embedded log. */
-  blockMessagesMax: 10_000,
+  /** Messages and bytes of one block of the embedded log: SQLite holds up everything else while it stores a block. */
+  embeddedBlockMessagesMax: 2_000,
+  embeddedBlockSizeMax: 128 << 10,
   /** Kafka requests that take longer have failed. */
   requestTimeoutMs: 10_000,
   /** A transaction not done by then counts as failed. Shorter than the session. */

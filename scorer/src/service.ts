@@ -141,8 +141,8 @@ function createAdapters(
       broker: createSqliteBroker({
         database,
         topic,
-        blockMessagesMax: bounds.blockMessagesMax,
-        blockSizeMax: bounds.fetchSizePerPartitionMax,
+        blockMessagesMax: bounds.embeddedBlockMessagesMax,
+        blockSizeMax: bounds.embeddedBlockSizeMax,
         now: Date.now,
       }),
       store: createSqliteStore({ database, group, topic, retentionDays: backend.retentionDays }),

@@ -26,12 +26,14 @@ const migrations: readonly string[] = [
     score_offset  real not null,
     first_used_at integer not null default (unixepoch('subsec') * 1000)
   );
+  -- reading_count: how many readings the consumer has stored so far, those that were deleted since among them.
   create table consumer_offset (
-    consumer     text not null,
-    topic        text not null,
-    partition    integer not null,
-    next_offset  integer not null,
-    block_offset integer not null,
+    consumer      text not null,
+    topic         text not null,
+    partition     integer not null,
+    next_offset   integer not null,
+    block_offset  integer not null,
+    reading_count integer not null default 0,
     primary key (consumer, topic, partition)
   ) without rowid;
   create table position_gap (
@@ -42,6 +44,7 @@ const migrations: readonly string[] = [
     to_offset   integer not null,
     found_at    integer not null default (unixepoch('subsec') * 1000)
   );
+  -- Rows lie in the order in which they were stored: the clean-up takes the first ones and needs no index.
   create table prediction (
     topic      text not null,
     partition  integer not null,
@@ -53,9 +56,11 @@ const migrations: readonly string[] = [
     score      real not null,
     severity   real,
     is_anomaly integer not null,
-    model_id   integer not null
+    model_id   integer not null,
+    stored_at  integer not null
   );
   create index prediction_time on prediction (time);
+  create index prediction_station on prediction (station, time);
   create table anomaly (
     id        text not null,
     topic     text not null,
@@ -69,62 +74,85 @@ const migrations: readonly string[] = [
     decision  real not null,
     severity  real,
     reasons   text not null,
-    model_id  integer not null
+    model_id  integer not null,
+    stored_at integer not null
   );
   create index anomaly_place on anomaly (topic, partition, "offset");
   create index anomaly_time on anomaly (time);
+  create index anomaly_station on anomaly (station, time);
   `,
 ];
 
-/** The file cannot be used; the message says which and what to do. */
+/** Long enough for the lock of a process that is just ending. */
+const lockWaitMs = 1_000;
+
+/** The file cannot be used; the message says which, why and what to do. */
 export class DatabaseUnusable extends Error {}
 
 /** Opens the file in `folder` for this process alone, safe against power loss, and brings its tables up to date. */
 export function openDatabase(folder: string): Database {
   const file = join(folder, 'lonetree.sqlite');
+  let database: Database | undefined;
   try {
     mkdirSync(folder, { recursive: true });
-    const database = new Database(file, { create: true, strict: true });
+    database = new Database(file, { create: true, strict: true });
+    database.run(`pragma busy_timeout = ${lockWaitMs}`);
     // The lock is the operating system's: it ends with the process, also after kill -9.
     database.run('pragma locking_mode = exclusive');
     database.run('pragma journal_mode = wal');
     database.run('pragma synchronous = full');
-    database.run('pragma busy_timeout = 1000');
-    database.run('begin exclusive');
-    database.run(
-      'create table if not exists schema_migration (version integer primary key, applied_at integer not null)',
-    );
-    const { version } = database
-      .query('select coalesce(max(version), 0) as version from schema_migration')
-      .get() as { version: number };
-    for (const [index, step] of migrations.entries()) {
-      if (index < version) continue;
-      database.run(step);
-      database.run("insert into schema_migration values (?, unixepoch('subsec') * 1000)", [index + 1]);
-    }
-    database.run('commit');
-    if (version > migrations.length) {
-      throw new Error(
-        `it has schema version ${version}, this program knows ${migrations.length}: use the newer program`,
-      );
-    }
+    database.transaction(migrate).exclusive(database);
     return database;
   } catch (error) {
+    database?.close();
     throw new DatabaseUnusable(`${file} cannot be used: ${explain(error)}.`, { cause: error });
   }
 }
 
-function explain(error: unknown): string {
-  const { code, message } = error as { readonly code?: string; readonly message: string };
-  if (code?.startsWith('SQLITE_BUSY') || /locked/.test(message))
-    return 'another process has it open; end that one, or set DATA_DIR to another folder';
-  if (
-    code === 'EACCES' ||
-    code === 'EROFS' ||
-    code?.startsWith('SQLITE_CANTOPEN') ||
-    code?.startsWith('SQLITE_READONLY')
-  ) {
-    return 'its folder cannot be written; set DATA_DIR to one that can';
+function migrate(database: Database): void {
+  database.run(
+    'create table if not exists schema_migration (version integer primary key, applied_at integer not null)',
+  );
+  const { version } = database
+    .query('select coalesce(max(version), 0) as version from schema_migration')
+    .get() as { version: number };
+  if (version > migrations.length) {
+    throw new Error(
+      `it has schema version ${version}, this program knows ${migrations.length}; use the newer program`,
+    );
   }
-  return message;
+  for (const [index, step] of migrations.entries()) {
+    if (index < version) continue;
+    database.run(step);
+    database.run("insert into schema_migration values (?, unixepoch('subsec') * 1000)", [index + 1]);
+  }
+}
+
+/** By the name of the error without its details: SQLITE_CANTOPEN_ISDIR is a SQLITE_CANTOPEN. */
+const explanations: readonly (readonly [names: readonly string[], explanation: string])[] = [
+  [
+    ['SQLITE_BUSY', 'SQLITE_LOCKED'],
+    'another process has it open; end that one, or set DATA_DIR to another folder',
+  ],
+  [
+    ['SQLITE_CANTOPEN', 'SQLITE_READONLY', 'SQLITE_PERM', 'EACCES', 'EPERM', 'EROFS'],
+    'it cannot be written there; make its folder writable, or set DATA_DIR to one that is',
+  ],
+  [
+    ['ENOTDIR', 'EEXIST', 'ENOENT'],
+    'its folder cannot be made; set DATA_DIR to a folder, or to where one can be made',
+  ],
+  [['SQLITE_FULL', 'ENOSPC'], 'the disk is full; make room, or set DATA_DIR to a folder on another disk'],
+  [
+    ['SQLITE_NOTADB', 'SQLITE_CORRUPT'],
+    'it is damaged or not a SQLite file; move it away to start anew, or set DATA_DIR to another folder',
+  ],
+];
+
+function explain(error: unknown): string {
+  const { code = '', message } = error as { readonly code?: string; readonly message: string };
+  const known = explanations.find(([names]) =>
+    names.some((name) => code === name || code.startsWith(`${name}_`)),
+  );
+  return known?.[1] ?? message;
 }

@@ -7,115 +7,106 @@ export type SqliteStoreOptions = {
   readonly database: Database;
   readonly group: string;
   readonly topic: string;
+  /** Verdicts are kept for this long after they were stored, and so is what was published. */
   readonly retentionDays: number;
 };
 
 const dayMs = 86_400_000;
+/** Readings stay in the log for this long after it took them, if they are stored by then. */
+const logRetentionMs = 3_600_000;
 /** Rows that one step of the clean-up deletes: it must not hold up a block for long. */
-const cleanUpRowsMax = 20_000;
-/** Messages stay in the log for this long after they were scored. */
-const logRetentionMs = dayMs;
+const cleanUpRowsMax = 2_000;
 
 export function createSqliteStore({ database, group, topic, retentionDays }: SqliteStoreOptions): Store {
-  const insertPrediction = database.query('insert into prediction values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
-  const insertAnomaly = database.query('insert into anomaly values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
+  const insertPrediction = database.query(
+    'insert into prediction values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+  );
+  const insertAnomaly = database.query(
+    'insert into anomaly values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+  );
   const movePosition = database.query(
-    'update consumer_offset set next_offset = ?, block_offset = ? where consumer = ? and topic = ? and partition = ? and next_offset = ?',
+    `update consumer_offset set next_offset = ?, block_offset = ?, reading_count = reading_count + ?
+       where consumer = ? and topic = ? and partition = ? and next_offset = ?`,
   );
   const openPosition = database.query(
-    'insert into consumer_offset values (?, ?, ?, ?, ?) on conflict do nothing',
+    `insert into consumer_offset (consumer, topic, partition, next_offset, block_offset) values (?, ?, ?, ?, ?)
+       on conflict do nothing`,
   );
   const readPosition = database.query(
     'select next_offset, block_offset from consumer_offset where consumer = ? and topic = ? and partition = ?',
   );
 
   const writeAll = database.transaction((verdicts: Verdicts): boolean => {
-    const { partition, from, next } = verdicts;
-    if (movePosition.run(next, from, group, topic, partition, from).changes !== 1) return false;
-    for (const segment of verdicts.segments) insertSegment(verdicts, segment);
-    for (const a of verdicts.anomalies) {
+    const { partition, from, next, block, anomalies } = verdicts;
+    if (movePosition.run(next, from, block.rowCount, group, topic, partition, from).changes !== 1)
+      return false;
+    const storedAt = Date.now();
+    for (const segment of verdicts.segments) insertSegment(verdicts, segment, storedAt);
+    for (const a of anomalies) {
+      // biome-ignore format: a row of the table
       insertAnomaly.run(
-        a.id,
-        topic,
-        partition,
-        a.offset,
-        a.row,
-        a.timeMs,
-        a.station,
-        JSON.stringify(a.values),
-        a.score,
-        a.decision,
-        a.severity,
-        JSON.stringify(a.reasons),
-        verdicts.modelId,
+        a.id, topic, partition, a.offset, a.row, a.timeMs, a.station, JSON.stringify(a.values),
+        a.score, a.decision, a.severity, JSON.stringify(a.reasons), verdicts.modelId, storedAt,
       );
     }
     return true;
   });
 
-  function insertSegment(
-    { partition, modelId, block }: Verdicts,
-    { offset, rowStart, rowCount }: Segment,
-  ): void {
-    for (let index = 0; index < rowCount; index += 1) {
-      const row = rowStart + index;
+  function insertSegment({ partition, modelId, block }: Verdicts, segment: Segment, storedAt: number): void {
+    for (let index = 0; index < segment.rowCount; index += 1) {
+      const row = segment.rowStart + index;
       const first = row * block.valueStride;
       // JSON writes NaN as null, which is what a missing value is.
       const values = JSON.stringify(
         Array.from(block.values.subarray(first, first + block.featureCount), shortFloat32),
       );
       const severity = block.severities[row] as number;
+      // biome-ignore format: a row of the table
       insertPrediction.run(
-        topic,
-        partition,
-        offset,
-        index,
-        block.times[row] as number,
-        block.station(row),
-        values,
-        block.scores[row] as number,
-        Number.isNaN(severity) ? null : severity,
-        block.isAnomaly[row] as number,
-        modelId,
+        topic, partition, segment.offset, index, block.times[row] as number, block.station(row), values,
+        block.scores[row] as number, Number.isNaN(severity) ? null : severity, block.isAnomaly[row] as number,
+        modelId, storedAt,
       );
     }
   }
 
+  const cleanUp = createCleanUp(database, { group, topic });
+  let isClosed = false;
+
   return {
     migrate: () => Promise.resolve(), // Opening the file did it.
 
-    registerModel(model, name) {
-      database
-        .query(
-          'insert into model (sha256, name, features, score_offset) values (?, ?, ?, ?) on conflict do nothing',
-        )
-        .run(model.sha256, name, JSON.stringify(model.features), model.offset);
-      const { id } = database.query('select id from model where sha256 = ?').get(model.sha256) as {
-        id: number;
-      };
-      return Promise.resolve(id);
-    },
+    registerModel: (model, name) =>
+      Promise.try(() => {
+        database
+          .query(
+            'insert into model (sha256, name, features, score_offset) values (?, ?, ?, ?) on conflict do nothing',
+          )
+          .run(model.sha256, name, JSON.stringify(model.features), model.offset);
+        return (database.query('select id from model where sha256 = ?').get(model.sha256) as { id: number })
+          .id;
+      }),
 
-    position(partition, start) {
-      openPosition.run(group, topic, partition, start, start);
-      const { next_offset: next, block_offset: from } = readPosition.get(group, topic, partition) as {
-        next_offset: number;
-        block_offset: number;
-      };
-      const anomalies = database
-        .query(
-          `${selectAnomalies} where topic = ? and partition = ? and "offset" >= ? and "offset" < ? order by "offset", row`,
-        )
-        .all(topic, partition, from, next) as AnomalyRow[];
-      return Promise.resolve({ next: BigInt(next), anomalies: anomalies.map(readAnomaly) });
-    },
+    position: (partition, start) =>
+      Promise.try(() => {
+        openPosition.run(group, topic, partition, start, start);
+        const { next_offset: next, block_offset: from } = readPosition.get(group, topic, partition) as {
+          next_offset: number;
+          block_offset: number;
+        };
+        const anomalies = database
+          .query(
+            `${selectAnomalies} where topic = ? and partition = ? and "offset" >= ? and "offset" < ? order by "offset", row`,
+          )
+          .all(topic, partition, from, next) as AnomalyRow[];
+        return { next: BigInt(next), anomalies: anomalies.map(readAnomaly) };
+      }),
 
-    // Runs at once, before the block's memory is used again.
     write: (verdicts) => Promise.try(() => writeAll.immediate(verdicts)),
 
     skipGap(partition, from, to) {
       const skip = database.transaction(() => {
-        if (movePosition.run(to, to, group, topic, partition, from).changes !== 1) return false;
+        if (movePosition.run(to, to, 0, group, topic, partition, from).changes !== 1) return false;
         database
           .query(
             'insert into position_gap (consumer, topic, partition, from_offset, to_offset) values (?, ?, ?, ?, ?)',
@@ -123,53 +114,98 @@ export function createSqliteStore({ database, group, topic, retentionDays }: Sql
           .run(group, topic, partition, from, to);
         return true;
       });
-      return Promise.resolve(skip.immediate());
+      return Promise.try(() => skip.immediate());
     },
 
-    predictions(query) {
-      const rows = select<PredictionRow>(
-        database,
-        `select topic, partition, "offset", row, time, station, "values", features, score, score - score_offset as decision, severity,
-           is_anomaly, sha256 from prediction join model on model.id = model_id`,
-        query,
-      );
-      return Promise.resolve(
-        rows.map((row): PredictionRecord => ({ ...readReading(row), isAnomaly: row.is_anomaly === 1 })),
-      );
-    },
+    predictions: (query) =>
+      Promise.try(() =>
+        select<PredictionRow>(database, selectPredictions, query).map(
+          (row): PredictionRecord => ({ ...readReading(row), isAnomaly: row.is_anomaly === 1 }),
+        ),
+      ),
 
     anomalies: (query) =>
-      Promise.resolve(select<AnomalyRow>(database, selectAnomalies, query).map(readAnomaly)),
+      Promise.try(() => select<AnomalyRow>(database, selectAnomalies, query).map(readAnomaly)),
 
-    maintain(nowMs) {
-      const oldest = nowMs - retentionDays * dayMs;
-      for (const table of ['prediction', 'anomaly']) {
-        database
-          .query(`delete from ${table} where rowid in (select rowid from ${table} where time < ? limit ?)`)
-          .run(oldest, cleanUpRowsMax);
+    async maintain(nowMs) {
+      const slices = cleanUp({
+        verdictsBeforeMs: nowMs - retentionDays * dayMs,
+        readingsBeforeMs: nowMs - logRetentionMs,
+      });
+      for (const _ of slices) {
+        await new Promise((resolve) => setImmediate(resolve)); // Blocks and requests go before.
+        if (isClosed) return;
       }
-      // The last message stays: it tells where the log begins.
-      const scored = (readPosition.get(group, topic, 0) as { next_offset: number } | null)?.next_offset ?? 0;
-      database
-        .query(
-          'delete from log where topic = ? and "offset" in (select "offset" from log where topic = ? and "offset" < ? and time_ms < ? order by "offset" limit ?)',
-        )
-        .run(topic, topic, scored - 1, nowMs - logRetentionMs, cleanUpRowsMax);
-      // Nobody reads the other topics by position: they are kept as long as verdicts.
-      database
-        .query(
-          'delete from log where topic <> ? and (topic, "offset") in (select topic, "offset" from log where topic <> ? and time_ms < ? limit ?)',
-        )
-        .run(topic, topic, oldest, cleanUpRowsMax);
-      return Promise.resolve();
     },
 
-    isReady: () => Promise.resolve(true),
+    isReady: () =>
+      Promise.try(() => database.query('select 1 from schema_migration').get() !== null).catch(() => false),
 
     close() {
+      isClosed = true;
       database.close();
       return Promise.resolve();
     },
+  };
+}
+
+/** Readings that the group has stored so far in this file, counting those that were deleted since. */
+export function countStoredReadings(
+  database: Database,
+  { group, topic }: Pick<SqliteStoreOptions, 'group' | 'topic'>,
+): number {
+  const { count } = database
+    .query(
+      'select coalesce(sum(reading_count), 0) as count from consumer_offset where consumer = ? and topic = ?',
+    )
+    .get(group, topic) as { count: number };
+  return count;
+}
+
+type Deadlines = { readonly verdictsBeforeMs: number; readonly readingsBeforeMs: number };
+
+/**
+ * Deletes what is old, slice by slice, and stops between two slices. Only ever looks at the oldest rows of a table, so that
+ * a slice costs the same however large the table is.
+ */
+function createCleanUp(
+  database: Database,
+  { group, topic }: { readonly group: string; readonly topic: string },
+) {
+  const deletePredictions = database.query(
+    'delete from prediction where rowid in (select rowid from prediction order by rowid limit ?) and stored_at < ?',
+  );
+  // The last block's anomalies stay, however old: they may not be published yet.
+  const deleteAnomalies = database.query(
+    `delete from anomaly where rowid in (select rowid from anomaly order by rowid limit ?) and stored_at < ?
+       and not (topic = ? and "offset" >= ?)`,
+  );
+  const deleteMessages = database.query(
+    `delete from log where topic = ? and "offset" in
+       (select "offset" from log where topic = ? and "offset" < ? order by "offset" limit ?) and time_ms < ?`,
+  );
+  const readTopics = database.query('select topic, next_offset from log_end');
+  const readPosition = database.query(
+    `select coalesce(max(next_offset), 0) as next, coalesce(max(block_offset), 0) as "from" from consumer_offset
+       where consumer = ? and topic = ?`,
+  );
+
+  return function* cleanUp({ verdictsBeforeMs, readingsBeforeMs }: Deadlines): Generator<void> {
+    const position = readPosition.get(group, topic) as { next: number; from: number };
+    const steps = [
+      () => deletePredictions.run(cleanUpRowsMax, verdictsBeforeMs),
+      () => deleteAnomalies.run(cleanUpRowsMax, verdictsBeforeMs, topic, position.from),
+      ...(readTopics.all() as { topic: string; next_offset: number }[]).map((log) => {
+        // Readings are stored apart once they are scored; what was published is only here.
+        const isReadings = log.topic === topic;
+        const below = isReadings ? position.next : log.next_offset;
+        const beforeMs = isReadings ? readingsBeforeMs : verdictsBeforeMs;
+        return () => deleteMessages.run(log.topic, log.topic, below, cleanUpRowsMax, beforeMs);
+      }),
+    ];
+    for (const step of steps) {
+      while (step().changes > 0) yield;
+    }
   };
 }
 
@@ -190,62 +226,48 @@ type ReadingRow = {
 type PredictionRow = ReadingRow & { readonly is_anomaly: number };
 type AnomalyRow = ReadingRow & { readonly id: string; readonly reasons: string };
 
-const selectAnomalies = `select anomaly.id, topic, partition, "offset", row, time, station, "values", features, score, decision, severity,
-  reasons, sha256 from anomaly join model on model.id = model_id`;
+// SQLite keeps the order of a cross join: from the rows to their few models, never the other way round.
+const selectPredictions = `select topic, partition, "offset", row, time, station, "values", features, score,
+  score - score_offset as decision, severity, is_anomaly, sha256 from prediction cross join model on model.id = model_id`;
+const selectAnomalies = `select anomaly.id, topic, partition, "offset", row, time, station, "values", features, score, decision,
+  severity, reasons, sha256 from anomaly cross join model on model.id = model_id`;
 
 function select<Row>(
   database: Database,
   columns: string,
   { station, fromMs, toMs, after, limit }: ReadingQuery,
 ): Row[] {
-  const conditions: string[] = ['true'];
-  const parameters: (string | number | bigint)[] = [];
+  // Always bounded by time: without a condition SQLite sorts the whole table instead of walking the index.
+  const conditions: string[] = ['time >= ?'];
+  const parameters: (string | number | bigint)[] = [fromMs ?? 0];
   const add = (condition: string, ...values: (string | number | bigint)[]) => {
     conditions.push(condition);
     parameters.push(...values);
   };
   if (station !== undefined) add('station = ?', station);
-  if (fromMs !== undefined) add('time >= ?', fromMs);
   if (toMs !== undefined) add('time < ?', toMs);
-  if (after !== undefined)
-    add(
-      '(time, partition, "offset", row) < (?, ?, ?, ?)',
-      after.timeMs,
-      after.partition,
-      after.offset,
-      after.row,
-    );
+  if (after !== undefined) {
+    const { timeMs, partition, offset, row } = after;
+    add('(time, partition, "offset", row) < (?, ?, ?, ?)', timeMs, partition, offset, row);
+  }
   const order = 'order by time desc, partition desc, "offset" desc, row desc limit ?';
   return database
     .query(`${columns} where ${conditions.join(' and ')} ${order}`)
     .all(...parameters, limit) as Row[];
 }
 
-const readReading = ({
-  offset,
-  time,
-  values,
-  features,
-  sha256,
-  topic,
-  partition,
-  row,
-  station,
-  score,
-  decision,
-  severity,
-}: ReadingRow) => ({
-  topic,
-  partition,
+const readReading = ({ offset, time, values, features, sha256, ...row }: ReadingRow) => ({
+  topic: row.topic,
+  partition: row.partition,
   offset: BigInt(offset),
-  row,
-  station,
+  row: row.row,
+  station: row.station,
   timeMs: time,
   values: JSON.parse(values) as (number | null)[],
   features: JSON.parse(features) as string[],
-  score,
-  decision,
-  severity,
+  score: row.score,
+  decision: row.decision,
+  severity: row.severity,
   modelSha256: sha256,
 });
 
