@@ -89,9 +89,10 @@ def _read_records(path: Path, reader: _Reader, features: Sequence[str] | None, l
             raise InputError(f"{path}, line 1: {found} named {name!r}. The columns are {', '.join(header)}.")
     columns = [header.index(name) for name in wanted]
     cells = array("d")
-    for record in counted(reader, f"reading {path}, rows"):
-        if not record:
+    for line in counted(reader, f"reading {path}, rows"):
+        if not line and len(header) > 1:
             continue
+        record = line or [""]  # a blank line of an only column: its value is missing
         if len(record) != len(header):
             raise InputError(f"{path}, line {reader.line_num}: {len(record)} cells, but the header names {len(header)}.")
         for column in columns:
