@@ -69,7 +69,8 @@ export const bounds = {
   /** How long an idle fetch waits for the first message. */
   fetchWaitMaxMs: 250,
   fetchSizeMax: 8 << 20,
-  fetchSizePerPartitionMax: 512 << 10,
+  /** Not less than producers' batches, up to 1 MiB by default: of larger ones a fetch brings one partition's only. */
+  fetchSizePerPartitionMax: 1 << 20,
   partitionsConcurrentMax: 3,
   /** Messages and bytes of one block of the embedded log: SQLite holds up everything else while it stores a block. */
   embeddedBlockMessagesMax: 2_000,
@@ -79,6 +80,12 @@ export const bounds = {
   /** A transaction not done by then counts as failed. Shorter than the session. */
   databaseDeadlineMs: 5_000,
   databaseConnectTimeoutMs: 2_000,
+  /** Connections for those who ask for verdicts. */
+  queryConnectionsMax: 2,
+  /** Changes of tables that take longer have failed. */
+  schemaDeadlineMs: 60_000,
+  /** Blocks that come while a table is to be locked wait at most this long. */
+  lockTimeoutMs: 2_000,
   /** Bytes of messages that are published in one request; a larger message goes alone. */
   publishSizeMax: 900_000,
   retryFirstMs: 100,

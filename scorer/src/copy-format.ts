@@ -1,8 +1,8 @@
 // Verdicts in PostgreSQL's binary COPY format (PostgreSQL manual, COPY, "Binary Format"). Pure: bytes out, nothing else.
 import type { Verdicts } from './store.ts';
 
-/** The columns that `encodeCopy` writes, in its order. */
-export const copiedColumns = [
+/** The columns that `encodePredictions` writes, in its order. */
+export const predictionColumns = [
   'topic',
   'partition',
   'offset',
@@ -16,20 +16,23 @@ export const copiedColumns = [
   'model_id',
 ] as const;
 
-const signature = Uint8Array.of(...'PGCOPY\n\xff\r\n\0'.split('').map((char) => char.charCodeAt(0)));
+export const signature = Uint8Array.of(...'PGCOPY\n\xff\r\n\0'.split('').map((char) => char.charCodeAt(0)));
 /** Signature, flags, length of the header's extension. */
-const headerSize = signature.length + 8;
-const trailerSize = 2;
+export const headerSize = signature.length + 8;
+export const trailerSize = 2;
 /** PostgreSQL counts microseconds from 2000-01-01. */
-const epochMs = 946_684_800_000;
-const float4Oid = 700;
+export const epochMs = 946_684_800_000;
+export const float4Oid = 700;
 const twoTo32 = 2 ** 32;
 /** A row without topic, station and values: field count, lengths, and the fields of fixed size. */
 const fixedRowSize =
   2 + 4 + (4 + 4) + (4 + 8) + (4 + 4) + (4 + 8) + 4 + (4 + 20) + (4 + 8) + (4 + 4) + (4 + 1) + (4 + 4);
 
-/** One COPY stream with all rows of the block. Missing values and severities are NULL. */
-export function encodeCopy(topic: string, { partition, modelId, block, segments }: Verdicts): Uint8Array {
+/** One COPY stream with all rows of the block. Missing values and severities are NULL. Waits for nothing. */
+export function encodePredictions(
+  topic: string,
+  { partition, modelId, block, segments }: Verdicts,
+): Uint8Array {
   const topicBytes = new TextEncoder().encode(topic);
   const {
     featureCount,
@@ -55,7 +58,7 @@ export function encodeCopy(topic: string, { partition, modelId, block, segments 
     const offsetLow = Number(offset & 0xffffffffn);
     for (let index = 0; index < rowCount; index += 1) {
       const row = rowStart + index;
-      view.setInt16(at, copiedColumns.length);
+      view.setInt16(at, predictionColumns.length);
       view.setInt32(at + 2, topicBytes.length);
       at += 6;
       bytes.set(topicBytes, at);

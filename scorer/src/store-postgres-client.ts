@@ -1,0 +1,72 @@
+// Connections to PostgreSQL that end what hangs, and are replaced whole after any failure.
+import postgres, { type Sql } from 'postgres';
+
+export type ClientOptions = {
+  readonly url: string;
+  readonly applicationName: string;
+  readonly connectionCount: number;
+  readonly connectTimeoutMs: number;
+  /** What takes longer has failed. */
+  readonly deadlineMs: number;
+  /** Settings of each session, beside the time-outs. */
+  readonly session?: Readonly<Record<string, string | number>>;
+};
+
+export type Client = {
+  run<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+};
+
+export function createClient(options: ClientOptions): Client {
+  const { deadlineMs } = options;
+  let sql = connect(options);
+  let isClosed = false;
+  return {
+    /**
+     * Runs work under the deadline. On failure all connections are replaced: a transaction may still be under way on
+     * the old ones, and late statements of a failed one would run inside the next transaction of a connection that is
+     * used again.
+     */
+    async run(work) {
+      if (isClosed) throw new Error('The connections to PostgreSQL are closed.');
+      const used = sql;
+      const { promise: deadline, reject } = Promise.withResolvers<never>();
+      const timer = setTimeout(
+        () => reject(new Error(`PostgreSQL did not answer within ${deadlineMs} ms.`)),
+        deadlineMs,
+      );
+      try {
+        return await Promise.race([work(used), deadline]);
+      } catch (error) {
+        if (sql === used && !isClosed) {
+          sql = connect(options);
+          used.end({ timeout: 0 }).catch(() => {}); // It is given up; how it ends does not matter.
+        }
+        throw error;
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    async close() {
+      isClosed = true;
+      await sql.end({ timeout: deadlineMs / 1_000 });
+    },
+  };
+}
+
+function connect(options: ClientOptions): Sql {
+  return postgres(options.url, {
+    max: options.connectionCount,
+    backoff: () => 0.2, // seconds; the default grows to 20 and delays recovery
+    connect_timeout: options.connectTimeoutMs / 1_000,
+    fetch_types: false, // saves a round trip, and an unhandled rejection when a connection is lost in it
+    onnotice: () => {},
+    connection: {
+      application_name: options.applicationName,
+      // On the server's side: a scorer that is frozen must not hold a lock for longer than others wait for it.
+      statement_timeout: options.deadlineMs,
+      idle_in_transaction_session_timeout: options.deadlineMs,
+      ...options.session,
+    },
+  });
+}

@@ -1,0 +1,45 @@
+// Day partitions of `prediction`: made ahead of time, so that each day's verdicts can be dropped as one file.
+import type { Sql, TransactionSql } from 'postgres';
+
+const dayMs = 86_400_000;
+/** More rows of one day than this stay in the default partition: moving them would keep others waiting. */
+const movedRowsMax = 500_000;
+
+/** Whoever makes partitions or changes tables holds this advisory lock. No other program on the database may use it. */
+export const schemaLock = 7_305_114;
+
+/** Partitions for yesterday, today and the days ahead. Scorers that meet here take turns. */
+export async function createDayPartitions(db: Sql, nowMs: number, daysAhead: number): Promise<void> {
+  const today = Math.floor(nowMs / dayMs);
+  for (let day = today - 1; day <= today + daysAhead; day += 1) await createDayPartition(db, day);
+}
+
+/**
+ * Readings of that day may have come before their partition: they lie in the default one and move with it, in one
+ * transaction. A scorer that stores such a reading at this moment fails, and tries again.
+ */
+async function createDayPartition(db: Sql, day: number): Promise<void> {
+  const from = new Date(day * dayMs).toISOString();
+  const to = new Date((day + 1) * dayMs).toISOString();
+  const name = `prediction_${from.slice(0, 10).replaceAll('-', '')}`;
+  const isThere = async (sql: Sql | TransactionSql) => {
+    const [row] = await sql`select to_regclass(${name}) is not null as is_there`;
+    return row?.is_there === true;
+  };
+  if (await isThere(db)) return;
+  await db.begin(async (tx) => {
+    await tx`select pg_advisory_xact_lock(${schemaLock})`;
+    if (await isThere(tx)) return;
+    await tx`lock table prediction_default in access exclusive mode`;
+    const [waiting] = await tx`select count(*)::int as rows from
+      (select from prediction_default where time >= ${from} and time < ${to} limit ${movedRowsMax + 1}) as row`;
+    if (waiting?.rows > movedRowsMax) return;
+    // Names and times are ours alone: nothing of them comes from outside.
+    await tx.unsafe(`
+      create table ${name} (like prediction including all);
+      with moved as (delete from prediction_default where time >= '${from}' and time < '${to}' returning *)
+        insert into ${name} select * from moved;
+      alter table prediction attach partition ${name} for values from ('${from}') to ('${to}');
+    `);
+  });
+}
