@@ -1,0 +1,230 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { createTopics, type Kafka, type Postgres, startKafka, startPostgres } from '@lonetree/devstack';
+import { DeadLetterSchema, SensorBatchSchema } from '@lonetree/proto';
+import { type Admin, Kafka as KafkaClient, logLevel, type Message, type Producer } from 'kafkajs';
+import { readConfig } from '../src/config.ts';
+import { createLog } from '../src/log.ts';
+import { type Service, startService } from '../src/service.ts';
+import { readTopic } from './chaos/topic-reader.ts';
+
+// What senders get wrong and what goes wrong around a scorer, on real Kafka and PostgreSQL.
+
+const deadlineMs = 60_000;
+const timeMs = Date.UTC(2026, 10, 23);
+const log = createLog('silent');
+let kafka: Kafka;
+let database: Postgres;
+let client: KafkaClient;
+let producer: Producer;
+let admin: Admin;
+
+beforeAll(async () => {
+  [kafka, database] = await Promise.all([startKafka(), startPostgres()]);
+  client = new KafkaClient({ brokers: [kafka.brokers], logLevel: logLevel.NOTHING });
+  producer = client.producer();
+  admin = client.admin();
+  await Promise.all([producer.connect(), admin.connect()]);
+}, 300_000);
+
+afterAll(async () => {
+  await Promise.all([producer.disconnect(), admin.disconnect()]);
+  await Promise.all([kafka.stop(), database.stop()]);
+}, 60_000);
+
+/** A scorer in this process with topics and a group of its own. */
+async function startScorer(name: string, changes: Record<string, string> = {}): Promise<Service> {
+  const config = readConfig({
+    KAFKA_BROKERS: kafka.brokers,
+    DATABASE_URL: database.url,
+    PORT: '0',
+    KAFKA_GROUP: name,
+    READINGS_TOPIC: name,
+    ANOMALIES_TOPIC: `${name}.anomalies`,
+    DEAD_LETTER_TOPIC: `${name}.dead`,
+    ...changes,
+  });
+  return await startService(config, log, {
+    onFatal(error) {
+      throw error;
+    },
+  });
+}
+
+const makeTopics = (name: string) =>
+  createTopics(
+    kafka,
+    [name, `${name}.anomalies`, `${name}.dead`].map((topic) => ({ name: topic, partitions: 1 })),
+  );
+
+async function until(what: string, isSo: () => Promise<boolean> | boolean): Promise<void> {
+  const end = performance.now() + deadlineMs;
+  while (!(await isSo())) {
+    if (performance.now() > end) throw new Error(`waited in vain: ${what}`);
+    await Bun.sleep(50);
+  }
+}
+
+const isReady = async (service: Service) => (await fetch(`${service.address}readyz`)).ok;
+const storedCount = async (topic: string) =>
+  Number(await database.sql(`select count(*) from prediction where topic = '${topic}'`));
+
+type Columns = Readonly<Record<string, readonly number[]>>;
+const good: Columns = { temperature: [28, 29], humidity: [17, 18], sound: [54, 55] };
+
+const batch = (columns: Columns, changes: { baseMs?: number; readingCount?: number } = {}) =>
+  Buffer.from(
+    toBinary(
+      SensorBatchSchema,
+      create(SensorBatchSchema, {
+        stations: ['press-1'],
+        baseTimeMs: BigInt(changes.baseMs ?? timeMs),
+        timeDeltasMs: Array<bigint>(changes.readingCount ?? 2).fill(1n),
+        columns: Object.entries(columns).map(([name, values]) => ({ name, values: [...values] })),
+      }),
+    ),
+  );
+
+test('each bad message becomes a dead letter with its reason and origin, and the next message is scored', async () => {
+  await makeTopics('bad');
+  const json = { 'content-type': 'application/json' };
+  const { sound: _, ...withoutSound } = good;
+  const messages: [reason: string, message: Message][] = [
+    ['truncated', { value: batch(good).subarray(0, 40) }],
+    ['malformed', { value: Buffer.from('ffffffffffffffffffffffff', 'hex') }],
+    ['missing-feature', { value: batch(withoutSound) }],
+    ['column-length', { value: batch({ ...good, sound: [54] }) }],
+    ['no-readings', { value: batch({}, { readingCount: 0 }) }],
+    ['empty-message', { value: null }],
+    ['too-large', { value: Buffer.alloc(20_000_000, 1) }],
+    ['bad-json', { value: '['.repeat(200_000), headers: json }],
+    ['bad-json', { value: '{"station":', key: 'press-1' }],
+    ['time-out-of-range', { value: batch(good, { baseMs: Date.UTC(1999, 11, 31) }) }],
+    ['time-out-of-range', { value: batch(good, { baseMs: Date.UTC(2101, 0, 1) }) }],
+  ];
+  const sentOffsets: string[] = [];
+  for (const [, message] of messages) {
+    const [metadata] = await producer.send({ topic: 'bad', messages: [message] });
+    sentOffsets.push(metadata?.baseOffset ?? '');
+    await producer.send({ topic: 'bad', messages: [{ value: batch(good) }] });
+  }
+  const service = await startScorer('bad');
+  await until('all good readings stored', async () => {
+    const isMigrated = (await database.sql("select to_regclass('prediction') is not null")) === 't';
+    return isMigrated && (await storedCount('bad')) === 2 * messages.length;
+  });
+  const letters = (await readTopic(kafka, 'bad.dead')).map(({ value }) =>
+    fromBinary(DeadLetterSchema, value),
+  );
+  expect(letters.map(({ offset, reason }) => [String(offset), reason])).toEqual(
+    messages.map(([reason], index) => [sentOffsets[index] ?? '', reason]),
+  );
+  for (const [index, letter] of letters.entries()) {
+    const [, message] = messages[index] as [string, Message];
+    expect(letter).toMatchObject({ topic: 'bad', partition: 0 });
+    expect(letter.detail.length).toBeGreaterThan(10);
+    expect(Buffer.from(letter.value).equals(Buffer.from(message.value ?? ''))).toBe(true);
+  }
+  const metrics = await (await fetch(`${service.address}metrics`)).text();
+  expect(metrics).toContain('lonetree_dead_letters_total{reason="bad-json"} 2');
+  await service.stop();
+}, 180_000);
+
+test('a feature that the model does not know is ignored and counted; NaN and infinity are missing values', async () => {
+  await makeTopics('odd');
+  const values = { ...good, temperature: [Number.NaN, Number.POSITIVE_INFINITY], pressure: [1, 2] };
+  await producer.send({ topic: 'odd', messages: [{ value: batch(values) }] });
+  const service = await startScorer('odd');
+  await until('two readings stored', async () => (await storedCount('odd')) === 2);
+  expect(
+    await database.sql(
+      `select "values"[1] is null, is_anomaly from prediction where topic = 'odd' order by row`,
+    ),
+  ).toBe('t|t\nt|t');
+  expect(await database.sql(`select distinct reasons from anomaly where topic = 'odd'`)).toBe(
+    '{missing:temperature}',
+  );
+  const metrics = await (await fetch(`${service.address}metrics`)).text();
+  expect(metrics).toContain('lonetree_ignored_columns_total 1');
+  await service.stop();
+}, 120_000);
+
+test('messages deleted from the log before they were read are skipped, recorded and counted', async () => {
+  await makeTopics('gap');
+  const first = await startScorer('gap');
+  await producer.send({ topic: 'gap', messages: [{ value: batch(good) }] });
+  await until('the first message stored', async () => (await storedCount('gap')) === 2);
+  await first.stop();
+  await producer.send({ topic: 'gap', messages: Array.from({ length: 5 }, () => ({ value: batch(good) })) });
+  await admin.fetchTopicOffsets('gap'); // The client deletes only where it knows the topic.
+  await admin.deleteTopicRecords({ topic: 'gap', partitions: [{ partition: 0, offset: '4' }] });
+  const second = await startScorer('gap');
+  await until('the rest stored', async () => (await storedCount('gap')) === 6);
+  expect(await database.sql(`select from_offset, to_offset from position_gap where topic = 'gap'`)).toBe(
+    '1|4',
+  );
+  expect(await (await fetch(`${second.address}metrics`)).text()).toContain('lonetree_gap_messages_total 3');
+  await second.stop();
+}, 120_000);
+
+test('a position beyond the end of the log is refused: nothing is stored and /readyz says why', async () => {
+  await makeTopics('cut');
+  await database.sql(
+    `insert into consumer_offset values ('cut', 'cut', 0, 1000, 1000) on conflict do nothing`,
+  );
+  await producer.send({ topic: 'cut', messages: [{ value: batch(good) }] });
+  const service = await startScorer('cut');
+  let answer = '';
+  await until('readyz says why', async () => {
+    answer = await (await fetch(`${service.address}readyz`)).text();
+    return answer.includes('beyond');
+  });
+  expect(answer).toContain("position 1000 of cut/0 is beyond the log's end 1");
+  expect(await storedCount('cut')).toBe(0);
+  await service.stop();
+}, 120_000);
+
+test('a scorer that starts while PostgreSQL is away waits alive and not ready, and goes on by itself', async () => {
+  await makeTopics('late');
+  await producer.send({ topic: 'late', messages: [{ value: batch(good) }] });
+  await database.kill9();
+  const service = await startScorer('late');
+  expect((await fetch(`${service.address}healthz`)).status).toBe(200);
+  const answer = await fetch(`${service.address}readyz`);
+  expect(answer.status).toBe(503);
+  expect(await answer.text()).toContain('store: it does not answer');
+  await database.start();
+  await until('ready', () => isReady(service));
+  await until('stored', async () => (await storedCount('late')) === 2);
+  await service.stop();
+}, 120_000);
+
+test('two scorers that start at once on an empty database both become ready', async () => {
+  await makeTopics('twins');
+  await database.sql('drop schema public cascade; create schema public');
+  const services = await Promise.all([startScorer('twins'), startScorer('twins')]);
+  for (const service of services) await until('ready', () => isReady(service));
+  expect(await database.sql('select count(*), max(version) from schema_migration')).toBe('1|1');
+  for (const service of services) await service.stop();
+}, 120_000);
+
+test('SIGTERM ends a scorer after its work with exit code 0', async () => {
+  await makeTopics('stop');
+  const child = Bun.spawn([process.execPath, 'scorer/src/main.ts'], {
+    cwd: `${import.meta.dir}/../..`,
+    env: {
+      ...process.env,
+      KAFKA_BROKERS: kafka.brokers,
+      DATABASE_URL: database.url,
+      PORT: '0',
+      READINGS_TOPIC: 'stop',
+      KAFKA_GROUP: 'stop',
+    },
+    stdout: 'ignore',
+    stderr: 'ignore',
+  });
+  await producer.send({ topic: 'stop', messages: [{ value: batch(good) }] });
+  await until('stored', async () => (await storedCount('stop')) === 2);
+  child.kill('SIGTERM');
+  expect(await child.exited).toBe(0);
+}, 120_000);
