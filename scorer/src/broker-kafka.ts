@@ -1,7 +1,14 @@
 // The log on Apache Kafka. The only file that knows the client, and where its habits are dealt with.
 import { readFileSync } from 'node:fs';
 import { type EachBatchPayload, Kafka, type KafkaMessage, logLevel, type SASLOptions } from 'kafkajs';
-import { type BlockHandlers, type Broker, type Message, MessageTooLarge, type Outgoing } from './broker.ts';
+import {
+  type BlockHandlers,
+  type Broker,
+  type Fetched,
+  type Message,
+  MessageTooLarge,
+  type Outgoing,
+} from './broker.ts';
 import type { KafkaSecurity } from './config.ts';
 import type { Logger } from './log.ts';
 
@@ -56,9 +63,12 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
   });
   const producer = kafka.producer({ allowAutoTopicCreation: false, maxInFlightRequests: 1 });
   const admin = kafka.admin();
+  const place = createPlace();
+  const waits = new Set<(reason: Error) => void>();
   let handlers: BlockHandlers | undefined;
   let lastContactMs = 0;
   let isMember = false;
+  let isClosing = false;
 
   const contact = () => {
     lastContactMs = Date.now();
@@ -68,9 +78,13 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     isMember = true;
     contact();
+    place.forget();
     const partitions = payload.memberAssignment[topic] ?? [];
     log.info({ topic, partitions, durationMs: payload.duration }, 'assigned');
     handlers?.assigned(partitions);
+  });
+  consumer.on(consumer.events.START_BATCH_PROCESS, ({ payload: { partition, batchSize, lastOffset } }) => {
+    if (batchSize === 0) place.passed(partition, BigInt(lastOffset));
   });
   consumer.on(consumer.events.CRASH, ({ payload: { error, restart } }) => {
     isMember = false;
@@ -78,6 +92,43 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     // It would stay stopped in silence.
     if (!restart) options.onFatal(error);
   });
+
+  /**
+   * The client sends no heartbeat by itself while a batch is handled, and does not wait for who listens to
+   * assignments.
+   */
+  async function handleBatch({ batch, heartbeat, resolveOffset }: EachBatchPayload): Promise<void> {
+    if (batch.messages.length === 0) return;
+    const { partition } = batch;
+    const { promise: left, reject } = Promise.withResolvers<never>();
+    let lost: Error | undefined;
+    left.catch(() => {}); // Whoever waits for it sees it.
+    if (isClosing) reject(new Error(closing));
+    waits.add(reject);
+    const timer = setInterval(() => {
+      heartbeat().catch((error: Error) => {
+        lost = error;
+        reject(error);
+      });
+    }, bounds.heartbeatIntervalMs / 2);
+    try {
+      const last = batch.lastOffset();
+      const fetched: Fetched = {
+        partition,
+        from: place.begins(partition, fetchedFrom(batch)),
+        next: BigInt(last) + 1n,
+        messages: batch.messages.map(toMessage),
+      };
+      if (await handlers?.block(fetched, left)) {
+        place.moved(partition, fetched.next);
+        resolveOffset(last);
+      }
+    } finally {
+      clearInterval(timer);
+      waits.delete(reject);
+    }
+    if (lost !== undefined) throw lost; // The client then joins the group again.
+  }
 
   return {
     async consume(given) {
@@ -88,11 +139,14 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
         autoCommit: false,
         eachBatchAutoResolve: false,
         partitionsConsumedConcurrently: bounds.partitionsConcurrentMax,
-        eachBatch: (payload) => handleBatch(payload, given, bounds.heartbeatIntervalMs / 2),
+        eachBatch: handleBatch,
       });
     },
 
-    seek: (partition, offset) => consumer.seek({ topic, partition, offset: String(offset) }),
+    seek(partition, offset) {
+      consumer.seek({ topic, partition, offset: String(offset) });
+      place.moved(partition, offset);
+    },
 
     async watermarks(partition) {
       const offsets = (await admin.fetchTopicOffsets(topic)).find((entry) => entry.partition === partition);
@@ -121,45 +175,50 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     isReady: () => isMember && Date.now() - lastContactMs < bounds.sessionTimeoutMs,
 
     async close() {
+      isClosing = true;
+      for (const end of waits) end(new Error(closing)); // What is being stored is stored; what waits for a server is left.
       await consumer.disconnect(); // Ends after the blocks under way and leaves the group, so that others go on at once.
       await Promise.all([producer.disconnect(), admin.disconnect()]);
     },
   };
 }
 
-/** The client sends no heartbeat by itself while a batch is handled, and does not wait for who listens to assignments. */
-async function handleBatch(
-  payload: EachBatchPayload,
-  handlers: BlockHandlers,
-  heartbeatMs: number,
-): Promise<void> {
-  const { batch, heartbeat, resolveOffset } = payload;
-  if (batch.messages.length === 0) return;
-  const { promise: left, reject } = Promise.withResolvers<never>();
-  let lost: Error | undefined;
-  left.catch(() => {}); // Whoever waits for it sees it.
-  const timer = setInterval(() => {
-    heartbeat().catch((error: Error) => {
-      lost = error;
-      reject(error);
-    });
-  }, heartbeatMs);
-  try {
-    const last = batch.lastOffset();
-    const isStored = await handlers.block(
-      {
-        partition: batch.partition,
-        from: fetchedFrom(batch),
-        next: BigInt(last) + 1n,
-        messages: batch.messages.map(toMessage),
-      },
-      left,
-    );
-    if (isStored) resolveOffset(last);
-  } finally {
-    clearInterval(timer);
-  }
-  if (lost !== undefined) throw lost; // The client then joins the group again.
+const closing = 'The scorer is stopping.';
+
+/**
+ * Where the client is in each partition. It passes by itself over offsets without a message of their own (markers of
+ * transactions, aborted messages), so a block may begin beyond the position with nothing left out: it then counts as
+ * beginning where the passing began.
+ */
+function createPlace() {
+  const nexts = new Map<number, bigint>();
+  const passings = new Map<number, { readonly from: bigint; readonly next: bigint }>();
+  return {
+    forget() {
+      nexts.clear();
+      passings.clear();
+    },
+    /** The next fetch begins at `next`. */
+    moved(partition: number, next: bigint) {
+      nexts.set(partition, next);
+      passings.delete(partition);
+    },
+    /** All offsets up to `last` held no message. */
+    passed(partition: number, last: bigint) {
+      const start = nexts.get(partition);
+      if (start === undefined) return;
+      const before = passings.get(partition);
+      passings.set(partition, { from: before?.next === start ? before.from : start, next: last + 1n });
+      nexts.set(partition, last + 1n);
+    },
+    /** Where a block begins that was fetched from `offset`. */
+    begins(partition: number, offset: bigint): bigint {
+      const passing = passings.get(partition);
+      if (passing?.next === offset) return passing.from;
+      passings.delete(partition); // It does not lead here.
+      return offset;
+    },
+  };
 }
 
 /** Where the fetch began: not in the client's types. The first message may lie beyond it. */

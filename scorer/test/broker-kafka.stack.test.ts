@@ -1,0 +1,189 @@
+// The Kafka broker adapter against a real Kafka: what only the real log does to its readers.
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { createTopics, type Kafka, startKafka } from '@lonetree/devstack';
+import { Kafka as KafkaClient, logLevel, type Producer } from 'kafkajs';
+import { type Broker, type Fetched, MessageTooLarge } from '../src/broker.ts';
+import { createKafkaBroker } from '../src/broker-kafka.ts';
+import { bounds, readConfig } from '../src/config.ts';
+import { createLog } from '../src/log.ts';
+
+const deadlineMs = 30_000;
+let kafka: Kafka;
+let client: KafkaClient;
+let producer: Producer;
+
+beforeAll(async () => {
+  kafka = await startKafka();
+  client = new KafkaClient({ brokers: [kafka.brokers], logLevel: logLevel.NOTHING });
+  producer = client.producer();
+  await producer.connect();
+}, 300_000);
+
+afterAll(async () => {
+  await producer.disconnect();
+  await kafka.stop();
+}, 60_000);
+
+type Reader = {
+  readonly broker: Broker;
+  readonly blocks: Fetched[];
+  /** Where the next block has to begin; others are dropped and the position sought, as the pipeline does. */
+  position(): bigint;
+  readonly dropped: bigint[];
+};
+
+/** Reads a topic of one partition from its start, as the pipeline does with a position of its own. */
+async function read(
+  topic: string,
+  handle = (_: Fetched, __: Promise<never>) => Promise.resolve(true),
+): Promise<Reader> {
+  const broker = createKafkaBroker({
+    brokers: [kafka.brokers],
+    security: readConfig({}).kafkaSecurity,
+    group: `group-of-${topic}`,
+    topic,
+    log: createLog('silent'),
+    bounds,
+    onFatal(error) {
+      throw error;
+    },
+  });
+  const blocks: Fetched[] = [];
+  const dropped: bigint[] = [];
+  let position = 0n;
+  await broker.consume({
+    assigned: (partitions) => {
+      for (const partition of partitions) broker.seek(partition, position);
+    },
+    async block(fetched, left) {
+      if (fetched.from !== position) {
+        dropped.push(fetched.from);
+        broker.seek(fetched.partition, position);
+        return false;
+      }
+      if (!(await handle(fetched, left))) return false;
+      blocks.push(fetched);
+      position = fetched.next;
+      return true;
+    },
+  });
+  return { broker, blocks, dropped, position: () => position };
+}
+
+async function until(what: string, isSo: () => boolean): Promise<void> {
+  const end = performance.now() + deadlineMs;
+  while (!isSo()) {
+    if (performance.now() > end) throw new Error(`waited in vain: ${what}`);
+    await Bun.sleep(20);
+  }
+}
+
+const offsets = ({ blocks }: Reader) =>
+  blocks.flatMap(({ messages }) => messages.map(({ offset }) => offset));
+
+test('keys, values, headers and times arrive as they were sent, and what is absent is null', async () => {
+  await createTopics(kafka, [{ name: 'shapes', partitions: 1 }]);
+  const sentMs = Date.now() - 5_000;
+  await producer.send({
+    topic: 'shapes',
+    messages: [
+      { key: 'k', value: 'v', timestamp: String(sentMs), headers: { a: 'first', b: ['1', '2'], empty: '' } },
+      { key: null, value: null },
+      { key: '', value: '' },
+    ],
+  });
+  const reader = await read('shapes');
+  await until('three messages', () => offsets(reader).length === 3);
+  const [first, second, third] = reader.blocks.flatMap(({ messages }) => messages);
+  const text = (bytes: Uint8Array | null | undefined) => bytes && Buffer.from(bytes).toString();
+  expect([text(first?.key), text(first?.value), first?.timeMs]).toEqual(['k', 'v', sentMs]);
+  expect(Object.entries(first?.headers ?? {}).map(([name, value]) => [name, text(value)])).toEqual([
+    ['a', 'first'],
+    ['b', '2'],
+    ['empty', ''],
+  ]);
+  expect([second?.key, second?.value]).toEqual([null, null]);
+  expect([third?.key?.length, third?.value?.length]).toEqual([0, 0]);
+  expect(await reader.broker.watermarks(0)).toEqual({ start: 0n, end: 3n });
+  expect(reader.broker.isReady()).toBe(true);
+  await reader.broker.close();
+}, 60_000);
+
+test('markers of transactions and aborted messages are passed without a block begun elsewhere', async () => {
+  await createTopics(kafka, [{ name: 'transactions', partitions: 1 }]);
+  const transactional = client.producer({
+    transactionalId: 'writer',
+    idempotent: true,
+    maxInFlightRequests: 1,
+    retry: { initialRetryTime: 20 },
+  });
+  await transactional.connect();
+  const reader = await read('transactions');
+  const committed: bigint[] = [];
+  for (let round = 0; round < 6; round += 1) {
+    const transaction = await transactional.transaction();
+    // Larger than what one fetch brings of a partition, so that the marker before it comes alone.
+    const value = Buffer.alloc(bounds.fetchSizePerPartitionMax + 1_000 * round, round);
+    const [sent] = await transaction.send({ topic: 'transactions', messages: [{ value }] });
+    if (round % 3 === 2) {
+      await transaction.abort();
+      continue;
+    }
+    await transaction.commit();
+    committed.push(BigInt(sent?.baseOffset ?? -1));
+    await until(`message of round ${round}`, () => offsets(reader).length === committed.length);
+  }
+  expect(offsets(reader)).toEqual(committed);
+  expect(reader.dropped).toEqual([]);
+  await transactional.disconnect();
+  await reader.broker.close();
+}, 90_000);
+
+test('a message larger than a fetch is fetched, between others of any size', async () => {
+  await createTopics(kafka, [{ name: 'large', partitions: 1 }]);
+  const sizes = [10, 20 << 20, 10, bounds.fetchSizeMax + 1, 10];
+  for (const size of sizes)
+    await producer.send({ topic: 'large', messages: [{ value: Buffer.alloc(size) }] });
+  const reader = await read('large');
+  await until('all messages', () => offsets(reader).length === sizes.length);
+  expect(reader.blocks.flatMap(({ messages }) => messages.map(({ value }) => value?.length))).toEqual(sizes);
+  await reader.broker.close();
+}, 90_000);
+
+test('a message that its topic never takes is told apart from a broker that is away', async () => {
+  await createTopics(kafka, [{ name: 'refusing', partitions: 1 }]);
+  const reader = await read('refusing');
+  const value = Buffer.alloc(40 << 20);
+  await expect(reader.broker.publish('refusing', [{ key: null, value }])).rejects.toBeInstanceOf(
+    MessageTooLarge,
+  );
+  const small = Array.from({ length: 5_000 }, (_, index) => ({
+    key: 'same',
+    value: Buffer.alloc(1_000, index),
+  }));
+  await reader.broker.publish('refusing', small);
+  await until('all published messages', () => offsets(reader).length === small.length);
+  const firstBytes = reader.blocks.flatMap(({ messages }) => messages.map(({ value: bytes }) => bytes?.[0]));
+  expect(firstBytes).toEqual(small.map(({ value: bytes }) => bytes[0]));
+  await reader.broker.close();
+}, 90_000);
+
+test('a scorer that stops leaves a block that waits, and its group', async () => {
+  await createTopics(kafka, [{ name: 'stopping', partitions: 1 }]);
+  await producer.send({ topic: 'stopping', messages: [{ value: 'v' }] });
+  let isWaiting = false;
+  const stuck = await read('stopping', async (_, left) => {
+    isWaiting = true;
+    return await left.catch(() => false);
+  });
+  await until('the block is under way', () => isWaiting);
+  await stuck.broker.close();
+  const admin = client.admin();
+  await admin.connect();
+  const { groups } = await admin.describeGroups(['group-of-stopping']);
+  await admin.disconnect();
+  expect(groups[0]?.members).toEqual([]);
+  const other = await read('stopping');
+  await until('another has the message', () => other.blocks.length === 1);
+  await other.broker.close();
+}, 60_000);
