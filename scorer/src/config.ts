@@ -55,8 +55,8 @@ const settings = {
     .enum(['plain', 'scram-sha-256', 'scram-sha-512'])
     .optional()
     .describe('how to log in to the brokers'),
-  KAFKA_SASL_USERNAME: z.string().min(1).optional(),
-  KAFKA_SASL_PASSWORD: z.string().min(1).optional(),
+  KAFKA_SASL_USERNAME: z.string().min(1).optional().describe('with KAFKA_SASL_MECHANISM'),
+  KAFKA_SASL_PASSWORD: z.string().min(1).optional().describe('with KAFKA_SASL_MECHANISM'),
 } as const;
 
 /** What has a bound: time in milliseconds, size in bytes. */
@@ -216,8 +216,12 @@ function readSasl(data: Settings): KafkaSecurity['sasl'] {
 
 /** One line a variable, for `--help`. */
 export function describeSettings(): string {
+  const defaults = schema.parse({}) as Readonly<Record<string, unknown>>;
   return Object.entries(settings)
-    .filter(([, type]) => type.description !== undefined)
-    .map(([name, type]) => `  ${name.padEnd(21)} ${type.description}`)
+    .map(([name, type]) => {
+      const value = defaults[name];
+      const fallback = value === undefined ? '' : ` (${String(value).replace(`${repository}/`, '')})`;
+      return `  ${name.padEnd(21)} ${type.description ?? ''}${fallback}`;
+    })
     .join('\n');
 }
