@@ -1,5 +1,4 @@
 // The log on Apache Kafka. The only file that knows the client, and where its habits are dealt with.
-import { readFileSync } from 'node:fs';
 import { type EachBatchPayload, Kafka, type KafkaMessage, logLevel, type SASLOptions } from 'kafkajs';
 import {
   type BlockHandlers,
@@ -14,7 +13,9 @@ import type { Logger } from './log.ts';
 
 export type KafkaOptions = {
   readonly brokers: readonly string[];
-  readonly security: KafkaSecurity;
+  readonly security: Pick<KafkaSecurity, 'isTls' | 'sasl'>;
+  /** The brokers' certificate authority in PEM, when it is not one that everybody knows. */
+  readonly certificateAuthority?: string;
   readonly group: string;
   readonly topic: string;
   readonly log: Logger;
@@ -49,7 +50,7 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
           { namespace, kafka: error ?? message },
           'kafka client',
         ),
-    ...tlsAndLogin(options.security),
+    ...tlsAndLogin(options),
   });
   const consumer = kafka.consumer({
     groupId: options.group,
@@ -281,7 +282,7 @@ function errorType(error: unknown): string | undefined {
   return type ?? (cause === undefined ? undefined : errorType(cause));
 }
 
-function tlsAndLogin({ isTls, caFile, sasl }: KafkaSecurity) {
-  const ssl = caFile === undefined ? isTls : { ca: [readFileSync(caFile, 'utf8')] };
+function tlsAndLogin({ security: { isTls, sasl }, certificateAuthority }: KafkaOptions) {
+  const ssl = certificateAuthority === undefined ? isTls : { ca: [certificateAuthority] };
   return { ssl, ...(sasl === undefined ? {} : { sasl: sasl as SASLOptions }) };
 }

@@ -4,40 +4,46 @@ import { z } from 'zod';
 
 const repository = join(import.meta.dir, '..', '..');
 
-const text = (fallback: string) => z.string().min(1).default(fallback);
-const count = (fallback: number, min: number, max: number) =>
-  z.coerce.number().int().min(min).max(max).default(fallback);
-const flag = z
-  .enum(['true', 'false'])
+const text = (fallback: string) => z.string().default(fallback);
+const count = (fallback: number, min: number, max: number) => {
+  const allowed = `give a whole number from ${min} to ${max}`;
+  return z.coerce.number(allowed).int(allowed).min(min, allowed).max(max, allowed).default(fallback);
+};
+const oneOf = <const T extends readonly string[]>(values: T) =>
+  z.enum(values, `give one of ${values.join(', ')}`);
+const flag = oneOf(['true', 'false'])
   .default('false')
   .transform((value) => value === 'true');
 const topicName = (fallback: string) =>
   z
     .string()
-    .regex(/^[a-zA-Z0-9._-]{1,249}$/)
+    .regex(/^[a-zA-Z0-9._-]{1,249}$/, 'give 1 to 249 letters, digits, dots, dashes or underscores')
     .default(fallback);
+const brokerList = z
+  .string()
+  .regex(/^\s*[^\s,:]+:\d+\s*(,\s*[^\s,:]+:\d+\s*)*$/, 'give host:port, more than one separated by commas');
+const databaseUrl = z
+  .string()
+  // The client takes several hosts, separated by commas; URLs have one.
+  .refine((url) => /^postgres(ql)?:\/\//.test(url) && URL.canParse(url.replace(/,[^/?]*/, '')), {
+    message:
+      'give postgres://user:password@host:port/database, with special characters of the password percent-encoded',
+  });
 
 /** Environment variables, in the order in which documents show them. */
 const settings = {
-  KAFKA_BROKERS: z
-    .string()
-    .min(1)
+  KAFKA_BROKERS: brokerList
     .optional()
     .describe(
       'host:port of Kafka brokers, comma-separated; with DATABASE_URL. Without both: one SQLite file',
     ),
-  DATABASE_URL: z
-    .string()
-    .regex(/^postgres(ql)?:\/\//)
-    .optional()
-    .describe('postgres://user:password@host:port/database'),
+  DATABASE_URL: databaseUrl.optional().describe('postgres://user:password@host:port/database'),
   MODEL_FILE: text(join(repository, 'models', 'default.forest')).describe('the forest file that scores'),
   MODEL_NAME: text('lonetree').describe('the name under which the model is recorded'),
   HOST: text('127.0.0.1').describe('address that HTTP listens on'),
   PORT: count(8080, 0, 65_535).describe('port that HTTP listens on'),
   DATA_DIR: text(join(repository, '.data')).describe('folder of the SQLite file, when embedded'),
-  LOG_LEVEL: z
-    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+  LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
     .default('info')
     .describe('least severe level that is logged'),
   RETENTION_DAYS: count(30, 1, 36_500).describe('days that verdicts are kept, when embedded'),
@@ -46,17 +52,20 @@ const settings = {
   ANOMALIES_TOPIC: topicName('anomalies').describe('topic that abnormal readings are published to'),
   DEAD_LETTER_TOPIC: topicName('readings.dead-letter').describe('topic of messages that cannot be scored'),
   KAFKA_SSL: flag.describe('true: TLS to the brokers'),
-  KAFKA_SSL_CA_FILE: z
-    .string()
-    .min(1)
-    .optional()
-    .describe('certificate authority of the brokers, a PEM file'),
-  KAFKA_SASL_MECHANISM: z
-    .enum(['plain', 'scram-sha-256', 'scram-sha-512'])
+  KAFKA_SSL_CA_FILE: z.string().optional().describe('certificate authority of the brokers, a PEM file'),
+  KAFKA_SASL_MECHANISM: oneOf(['plain', 'scram-sha-256', 'scram-sha-512'])
     .optional()
     .describe('how to log in to the brokers'),
-  KAFKA_SASL_USERNAME: z.string().min(1).optional().describe('with KAFKA_SASL_MECHANISM'),
-  KAFKA_SASL_PASSWORD: z.string().min(1).optional().describe('with KAFKA_SASL_MECHANISM'),
+  KAFKA_SASL_USERNAME: z
+    .string()
+    .optional()
+    .describe('with KAFKA_SASL_MECHANISM')
+    .describe('with KAFKA_SASL_MECHANISM'),
+  KAFKA_SASL_PASSWORD: z
+    .string()
+    .optional()
+    .describe('with KAFKA_SASL_MECHANISM')
+    .describe('with KAFKA_SASL_MECHANISM'),
 } as const;
 
 /** What has a bound: time in milliseconds, size in bytes. */
@@ -147,6 +156,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   const parsed = schema.safeParse(given);
   if (!parsed.success) throw new ConfigError(describeIssues(parsed.error.issues, given));
   const { data } = parsed;
+  checkTopics(data);
   return {
     backend: chooseBackend(data),
     modelFile: data.MODEL_FILE,
@@ -175,6 +185,14 @@ function describeIssues(
       return `${name}=${value} cannot be used: ${issue.message}.`;
     })
     .join('\n');
+}
+
+/** A scorer that read what it writes would never end. */
+function checkTopics({ READINGS_TOPIC, ANOMALIES_TOPIC, DEAD_LETTER_TOPIC }: Settings): void {
+  const names = { READINGS_TOPIC, ANOMALIES_TOPIC, DEAD_LETTER_TOPIC };
+  if (new Set(Object.values(names)).size === 3) return;
+  const list = Object.entries(names).map(([name, topic]) => `${name}="${topic}"`);
+  throw new ConfigError(`${list.join(', ')} cannot be used: give three different topics.`);
 }
 
 function chooseBackend({

@@ -35,7 +35,7 @@ export class StartError extends Error {}
 
 export async function startService(config: Config, log: Logger, hooks: ServiceHooks): Promise<Service> {
   const engine = await loadEngine(config.modelFile);
-  const { broker, store } = createAdapters(config, log, hooks);
+  const { broker, store } = await createAdapters(config, log, hooks);
   const metrics = createMetrics();
   const stopping = new AbortController();
   let active: { engine: Engine; modelId: number; loadedAtMs: number; name: string } | null = null;
@@ -129,11 +129,11 @@ async function loadEngine(file: string): Promise<Engine> {
   return Engine.load(bytes);
 }
 
-function createAdapters(
+async function createAdapters(
   { backend, group, topics, kafkaSecurity }: Config,
   log: Logger,
   hooks: ServiceHooks,
-): { broker: Broker; store: Store } {
+): Promise<{ broker: Broker; store: Store }> {
   const topic = topics.readings;
   if (backend.kind === 'embedded') {
     const database = openDatabase(backend.dataFolder);
@@ -152,6 +152,9 @@ function createAdapters(
     broker: createKafkaBroker({
       brokers: backend.brokers,
       security: kafkaSecurity,
+      ...(kafkaSecurity.caFile === undefined
+        ? {}
+        : { certificateAuthority: await readAuthority(kafkaSecurity.caFile) }),
       group,
       topic,
       log,
@@ -172,6 +175,15 @@ function createAdapters(
       ...(hooks.atFaultPoint === undefined ? {} : { atFaultPoint: hooks.atFaultPoint }),
     }),
   };
+}
+
+async function readAuthority(file: string): Promise<string> {
+  return await readFile(file, 'utf8').catch((error: Error) => {
+    throw new StartError(
+      `The certificate authority ${file} cannot be read (${error.message}): set KAFKA_SSL_CA_FILE to a PEM file.`,
+      { cause: error },
+    );
+  });
 }
 
 function listen({ host, port }: Config, fetch: (request: Request) => Response | Promise<Response>) {

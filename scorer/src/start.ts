@@ -13,13 +13,14 @@ if (process.argv.slice(2).length > 0) {
   process.exit(process.argv.includes('--help') ? 0 : 2);
 }
 
-const log = createLog(process.env.LOG_LEVEL ?? 'warn');
+let log = createLog('warn');
 const seedMax = 2 ** 31;
 
 await keepRunning(
   () => log,
   async (onFatal) => {
-    const config = readConfig(process.env);
+    const config = readConfig({ LOG_LEVEL: 'warn', ...process.env });
+    log = createLog(config.logLevel);
     if (config.backend.kind === 'full') {
       throw new StartError(
         'KAFKA_BROKERS and DATABASE_URL are set: `bun run scorer` runs with them, `bun run start` needs neither.',

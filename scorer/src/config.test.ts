@@ -1,0 +1,92 @@
+import { expect, test } from 'bun:test';
+import { isAbsolute } from 'node:path';
+import { ConfigError, describeSettings, readConfig } from './config.ts';
+
+/** What a stranger is told; fails when the settings are taken. */
+function complaint(environment: Record<string, string>): string {
+  try {
+    readConfig(environment);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  throw new Error('the settings were taken');
+}
+
+const full = {
+  KAFKA_BROKERS: 'a:9092, b:9093',
+  DATABASE_URL: 'postgresql://u:p%40@db:5432/readings?sslmode=require',
+};
+
+test('nothing has to be set, and empty means not set', () => {
+  const config = readConfig({});
+  expect(config).toEqual(readConfig({ PORT: '', KAFKA_BROKERS: '', DATABASE_URL: '' }));
+  expect(config.backend.kind).toBe('embedded');
+  expect([config.host, config.port, config.group]).toEqual(['127.0.0.1', 8080, 'scorer']);
+  expect(config.topics).toEqual({
+    readings: 'readings',
+    anomalies: 'anomalies',
+    deadLetters: 'readings.dead-letter',
+  });
+});
+
+test('files that belong to the project are found from any folder', () => {
+  expect(isAbsolute(readConfig({}).modelFile)).toBe(true);
+});
+
+test('brokers and database together mean the full stack', () => {
+  expect(readConfig(full).backend).toEqual({
+    kind: 'full',
+    brokers: ['a:9092', 'b:9093'],
+    databaseUrl: full.DATABASE_URL,
+  });
+});
+
+test('one of brokers and database alone is refused, and the missing one named', () => {
+  expect(complaint({ KAFKA_BROKERS: 'a:1' })).toStartWith('KAFKA_BROKERS is set and DATABASE_URL is not');
+  expect(complaint({ DATABASE_URL: full.DATABASE_URL })).toStartWith(
+    'DATABASE_URL is set and KAFKA_BROKERS is not',
+  );
+});
+
+test.each([
+  [{ PORT: 'abc' }, 'PORT="abc" cannot be used: give a whole number from 0 to 65535.'],
+  [{ PORT: '80.5' }, 'PORT="80.5" cannot be used: give a whole number from 0 to 65535.'],
+  [{ PORT: '65536' }, 'PORT="65536" cannot be used: give a whole number from 0 to 65535.'],
+  [{ KAFKA_SSL: 'yes' }, 'KAFKA_SSL="yes" cannot be used: give one of true, false.'],
+  [{ LOG_LEVEL: 'verbose' }, 'LOG_LEVEL="verbose" cannot be used: give one of trace, debug, info'],
+  [{ READINGS_TOPIC: 'a b' }, 'READINGS_TOPIC="a b" cannot be used: give 1 to 249 letters'],
+  [{ ...full, KAFKA_BROKERS: 'localhost' }, 'KAFKA_BROKERS="localhost" cannot be used: give host:port'],
+  [{ ...full, KAFKA_BROKERS: 'a:1,' }, 'KAFKA_BROKERS="a:1," cannot be used: give host:port'],
+  [{ ...full, DATABASE_URL: 'mysql://db' }, 'DATABASE_URL=(not shown) cannot be used: give postgres://'],
+  [
+    { KAFKA_SASL_USERNAME: 'u' },
+    'KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD belong together',
+  ],
+  [{ ANOMALIES_TOPIC: 'readings' }, 'READINGS_TOPIC="readings", ANOMALIES_TOPIC="readings"'],
+])('%j is refused with what is allowed', (environment, message) => {
+  expect(complaint(environment)).toStartWith(message);
+});
+
+test('all mistakes are told at once', () => {
+  expect(complaint({ PORT: 'x', LOG_LEVEL: 'y' }).split('\n')).toHaveLength(2);
+});
+
+test('a password is never told, also not one that spoils its URL', () => {
+  const told = complaint({ ...full, DATABASE_URL: 'postgres://u:s3cr3t@host:port/db' });
+  expect(told).toContain('DATABASE_URL');
+  expect(told).not.toContain('s3cr3t');
+  const sasl = { KAFKA_SASL_MECHANISM: 'md5', KAFKA_SASL_USERNAME: 'u', KAFKA_SASL_PASSWORD: 's3cr3t' };
+  expect(complaint(sasl)).not.toContain('s3cr3t');
+});
+
+test('several database hosts are taken as the client takes them', () => {
+  const url = 'postgres://u:p@first:5432,second:5433/readings';
+  expect(readConfig({ ...full, DATABASE_URL: url }).backend).toMatchObject({ databaseUrl: url });
+});
+
+test('every setting is described in the help', () => {
+  for (const name of ['KAFKA_BROKERS', 'DATABASE_URL', 'KAFKA_SASL_PASSWORD', 'PORT']) {
+    expect(describeSettings()).toContain(name);
+  }
+});
