@@ -22,9 +22,11 @@ async function createDayPartition(db: Sql, day: number): Promise<void> {
   const from = new Date(day * dayMs).toISOString();
   const to = new Date((day + 1) * dayMs).toISOString();
   const name = `prediction_${from.slice(0, 10).replaceAll('-', '')}`;
+  // Not by to_regclass: what it remembers to be absent may have been made by another session meanwhile.
   const isThere = async (sql: Sql | TransactionSql) => {
-    const [row] = await sql`select to_regclass(${name}) is not null as is_there`;
-    return row?.is_there === true;
+    const [row] = await sql`select from pg_inherits join pg_class on pg_class.oid = inhrelid
+      where inhparent = 'prediction'::regclass and relname = ${name}`;
+    return row !== undefined;
   };
   if (await isThere(db)) return;
   await db.begin(async (tx) => {
