@@ -43,7 +43,7 @@ export const migrations: readonly string[] = [
     model_id   integer not null
   ) partition by range (time);
   comment on table prediction is 'one verdict per reading; no unique key, as the position makes one unnecessary';
-  create index prediction_time on prediction using brin (time) with (autosummarize = on);
+  create index prediction_time on prediction using brin (time);
   create table prediction_default partition of prediction default;
   create table anomaly (
     id        text not null,

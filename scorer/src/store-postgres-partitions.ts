@@ -4,6 +4,7 @@ import type { Sql, TransactionSql } from 'postgres';
 const dayMs = 86_400_000;
 /** More rows of one day than this stay in the default partition: moving them would keep others waiting. */
 const movedRowsMax = 500_000;
+const lockNotAvailable = '55P03';
 
 /** Whoever makes partitions or changes tables holds this advisory lock. No other program on the database may use it. */
 export const schemaLock = 7_305_114;
@@ -12,6 +13,19 @@ export const schemaLock = 7_305_114;
 export async function createDayPartitions(db: Sql, nowMs: number, daysAhead: number): Promise<void> {
   const today = Math.floor(nowMs / dayMs);
   for (let day = today - 1; day <= today + daysAhead; day += 1) await createDayPartition(db, day);
+}
+
+/**
+ * Tells the index of times about rows that are new: until then a query reads them all. PostgreSQL does it by itself only
+ * when it cleans up, which may be late under load.
+ */
+export async function indexNewTimes(db: Sql): Promise<void> {
+  try {
+    await db`select brin_summarize_new_values(inhrelid) from pg_inherits where inhparent = 'prediction_time'::regclass`;
+  } catch (error) {
+    // Another scorer or PostgreSQL itself is at it.
+    if ((error as { code?: string }).code !== lockNotAvailable) throw error;
+  }
 }
 
 /**

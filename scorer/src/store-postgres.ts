@@ -6,7 +6,7 @@ import { encodePredictions, predictionColumns } from './copy-format.ts';
 import { migrations } from './migrations-postgres.ts';
 import type { Position, Store } from './store.ts';
 import { createClient } from './store-postgres-client.ts';
-import { createDayPartitions, schemaLock } from './store-postgres-partitions.ts';
+import { createDayPartitions, indexNewTimes, schemaLock } from './store-postgres-partitions.ts';
 import { blockAnomalies, queryAnomalies, queryPredictions } from './store-postgres-queries.ts';
 
 export type PostgresOptions = {
@@ -130,7 +130,10 @@ export function createPostgresStore(options: PostgresOptions): Store {
 
     anomalies: (query) => queries.run((db) => queryAnomalies(db, query)),
 
-    maintain: (nowMs) => schema.run((db) => createDayPartitions(db, nowMs, options.partitionDaysAhead)),
+    async maintain(nowMs) {
+      await schema.run((db) => createDayPartitions(db, nowMs, options.partitionDaysAhead));
+      await schema.run(indexNewTimes);
+    },
 
     isReady: () =>
       queries

@@ -209,6 +209,24 @@ test('a day with too many readings to move stays where it is, and the next days 
   expect(await partitions()).toEqual([...days, 'prediction_default']);
 }, 60_000);
 
+test('the index of times covers what is stored after each maintenance', async () => {
+  await store.maintain(nowMs);
+  await sql.unsafe('create extension pageinspect');
+  const ranges = async () => {
+    const [row] = await sql`select count(*)::int as count from brin_page_items(
+      get_raw_page('prediction_20261123_time_idx', 2), 'prediction_20261123_time_idx') where not placeholder and value is not null`;
+    return row?.count as number;
+  };
+  await sql`insert into prediction select ${topic}, 0, n, 0, ${new Date(nowMs)}, 'a', '{1,2,3}', -0.4, 0, false, ${modelId}
+    from generate_series(0, 50000) as n`;
+  await store.maintain(nowMs);
+  const before = await ranges();
+  await sql`insert into prediction select ${topic}, 0, n, 0, ${new Date(nowMs)}, 'a', '{1,2,3}', -0.4, 0, false, ${modelId}
+    from generate_series(0, 50000) as n`;
+  await store.maintain(nowMs);
+  expect(await ranges()).toBeGreaterThan(before);
+});
+
 test('who waits to make a partition gives up soon, and is tried again', async () => {
   const impatient = openStore({ lockTimeoutMs: 100 });
   const { promise: release, resolve } = Promise.withResolvers<void>();
