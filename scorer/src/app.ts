@@ -3,6 +3,7 @@ import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Appended, Block, Rejection } from '@lonetree/core-wasm';
 import type { Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
+import { HTTPException } from 'hono/http-exception';
 import type { Broker } from './broker.ts';
 import { shortFloat32 } from './float32.ts';
 import type { Metrics } from './metrics.ts';
@@ -52,7 +53,11 @@ const readingSchema = z
   });
 
 const readingsSchema = z
-  .union([readingSchema, z.object({ readings: z.array(readingSchema).min(1) })])
+  .union([
+    readingSchema,
+    z.array(readingSchema).min(1),
+    z.object({ readings: z.array(readingSchema).min(1) }),
+  ])
   .openapi('Readings');
 
 const verdictSchema = z
@@ -190,7 +195,9 @@ export function createApp(options: AppOptions): OpenAPIHono {
     context.text(await metrics.text(), 200, { 'content-type': metrics.contentType }),
   );
 
-  app.openapi(
+  // These two are documented by their schemas and read by the decoder that the log's messages go through: it also takes
+  // Protobuf, lists and flat readings, and says what is wrong in one way everywhere.
+  app.openAPIRegistry.registerPath(
     createRoute({
       method: 'post',
       path: '/v1/score',
@@ -204,25 +211,24 @@ export function createApp(options: AppOptions): OpenAPIHono {
         ...refusals,
       },
     }),
-    // The route's schemas document the bodies; what reads them is the decoder that the log's messages go through.
-    async (context) => {
-      const active = options.activeModel();
-      if (active === null) return noModel(context);
-      const decoded = await readBatch(context);
-      if (decoded instanceof Response) return decoded as never;
-      const { engine } = active;
-      // Nothing may wait between begin and the last look at the block: the pipeline uses the same engine.
-      engine.begin();
-      const refused = refusal(engine.append(decoded));
-      if (refused !== null) return answerRejection(context, refused);
-      return context.json(
-        { modelSha256: engine.model.sha256, verdicts: describeVerdicts(engine.score(), engine.model.offset) },
-        200,
-      );
-    },
   );
+  app.post('/v1/score', async (context) => {
+    const decoded = await readBatch(context);
+    if (decoded instanceof Response) return decoded;
+    const active = options.activeModel();
+    if (active === null) return noModel(context);
+    const { engine } = active;
+    // Nothing may wait between begin and the last look at the block: the pipeline uses the same engine.
+    engine.begin();
+    const refused = refusal(engine.append(decoded));
+    if (refused !== null) return answerRejection(context, refused);
+    return context.json(
+      { modelSha256: engine.model.sha256, verdicts: describeVerdicts(engine.score(), engine.model.offset) },
+      200,
+    );
+  });
 
-  app.openapi(
+  app.openAPIRegistry.registerPath(
     createRoute({
       method: 'post',
       path: '/v1/readings',
@@ -230,35 +236,35 @@ export function createApp(options: AppOptions): OpenAPIHono {
       request: { body: readingsBody },
       responses: { 202: json(z.object({ readings: z.int() }), 'the log has them for good'), ...refusals },
     }),
-    async (context) => {
-      const active = options.activeModel();
-      if (active === null) return noModel(context);
-      const decoded = await readBatch(context);
-      if (decoded instanceof Response) return decoded as never;
-      const { engine } = active;
-      engine.begin();
-      const appended = engine.append(decoded);
-      const refused = refusal(appended);
-      if (refused !== null) return answerRejection(context, refused);
-      const block = engine.score();
-      const { rowCount } = block;
-      const key = block.station(0);
-      try {
-        await broker.publish(options.readingsTopic, [
-          { key, value: decoded, headers: { 'content-type': 'application/x-protobuf' } },
-        ]);
-      } catch (error) {
-        options.onError(error as Error);
-        return answerProblem(
-          context,
-          503,
-          'The log is away',
-          'The readings were not confirmed: send them again later.',
-        );
-      }
-      return context.json({ readings: rowCount }, 202);
-    },
   );
+  app.post('/v1/readings', async (context) => {
+    const decoded = await readBatch(context);
+    if (decoded instanceof Response) return decoded;
+    const active = options.activeModel();
+    if (active === null) return noModel(context);
+    const { engine } = active;
+    engine.begin();
+    const appended = engine.append(decoded);
+    const refused = refusal(appended);
+    if (refused !== null) return answerRejection(context, refused);
+    const block = engine.score();
+    const { rowCount } = block;
+    const key = block.station(0);
+    try {
+      await broker.publish(options.readingsTopic, [
+        { key, value: decoded, headers: { 'content-type': 'application/x-protobuf' } },
+      ]);
+    } catch (error) {
+      options.onError(error as Error);
+      return answerProblem(
+        context,
+        503,
+        'The log is away',
+        'The readings were not confirmed: send them again later.',
+      );
+    }
+    return context.json({ readings: rowCount }, 202);
+  });
 
   const queryRoute = <T extends z.ZodType>(path: string, summary: string, item: T) =>
     createRoute({
@@ -354,6 +360,8 @@ export function createApp(options: AppOptions): OpenAPIHono {
     );
   });
   app.onError((error, context) => {
+    if (error instanceof HTTPException)
+      return answerProblem(context, error.status as 400, 'The request cannot be read', error.message);
     options.onError(error);
     return answerProblem(
       context,

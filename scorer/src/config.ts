@@ -99,6 +99,8 @@ export const bounds = {
   publishSizeMax: 900_000,
   retryFirstMs: 100,
   retryMaxMs: 5_000,
+  /** Requests that are not answered by then are cut off when the scorer stops. */
+  requestDrainMs: 1_000,
   /** A stop that takes longer is a failure. */
   drainDeadlineMs: 8_000,
   maintainIntervalMs: 60_000,
@@ -238,7 +240,10 @@ export function describeSettings(): string {
   return Object.entries(settings)
     .map(([name, type]) => {
       const value = defaults[name];
-      const fallback = value === undefined ? '' : ` (${String(value).replace(`${repository}/`, '')})`;
+      const fallback =
+        value === undefined
+          ? ''
+          : ` (${`${value as string | number | boolean}`.replace(`${repository}/`, '')})`;
       return `  ${name.padEnd(21)} ${type.description ?? ''}${fallback}`;
     })
     .join('\n');

@@ -99,7 +99,7 @@ test('a block that waits for its position ends its wait when the group gives the
   expect(await isStored).toBe(false);
 });
 
-test('a dead letter that is too large for its topic goes without its value, the others whole', async () => {
+test('a dead letter that is too large for its topic goes without its message, the others whole', async () => {
   const letters: { offset: bigint; size: number; detail: string }[] = [];
   const { pipeline } = pipelineWith({
     broker: {
@@ -136,5 +136,5 @@ test('a dead letter that is too large for its topic goes without its value, the 
     [0n, 0],
     [1n, 10],
   ]);
-  expect(letters[0]?.detail).toContain('5000 bytes is too large for this topic');
+  expect(letters[0]?.detail).toContain('value 5000 bytes) is too large for this topic');
 });

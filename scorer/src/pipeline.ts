@@ -124,7 +124,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     if (anomalies.length > 0) await broker.publish(topics.anomalies, anomalies.map(encodeAnomaly));
   }
 
-  /** A letter that is too large for its topic goes without its value: its origin says where the value still is. */
+  /** A letter that is too large for its topic goes without its message: its origin says where that still is. */
   async function publishDeadLetters(letters: readonly DeadLetterDraft[]): Promise<void> {
     try {
       await broker.publish(topics.deadLetters, letters.map(encodeDeadLetter));
@@ -133,7 +133,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       for (const letter of letters) {
         await broker.publish(topics.deadLetters, [encodeDeadLetter(letter)]).catch((cause) => {
           if (!(cause instanceof MessageTooLarge)) throw cause;
-          return broker.publish(topics.deadLetters, [encodeDeadLetter(withoutValue(letter))]);
+          return broker.publish(topics.deadLetters, [encodeDeadLetter(withoutContent(letter))]);
         });
       }
     }
@@ -287,9 +287,9 @@ function toBatch({
     : { batch: value };
 }
 
-/** By its header; without one by its first byte, which begins no field of a SensorBatch. */
+/** By its header; without one by its first byte: a brace or bracket begins no field of a SensorBatch. */
 function isJson(value: Uint8Array, contentType: Uint8Array | undefined): boolean {
-  if (contentType === undefined) return value[0] === '{'.charCodeAt(0);
+  if (contentType === undefined) return value[0] === '{'.charCodeAt(0) || value[0] === '['.charCodeAt(0);
   return new TextDecoder().decode(contentType).includes('json');
 }
 
@@ -380,9 +380,15 @@ type DeadLetterDraft = {
   readonly rejection: Rejection;
 };
 
-function withoutValue({ message, rejection, ...origin }: DeadLetterDraft): DeadLetterDraft {
-  const detail = `${rejection.detail} Its value of ${message.value?.length ?? 0} bytes is too large for this topic; it is at its origin until the log deletes it.`;
-  return { ...origin, message: { ...message, value: null }, rejection: { ...rejection, detail } };
+/** What is left of a letter that is too large: where its message is, why it was refused, and how large it was. */
+function withoutContent({ message, rejection, ...origin }: DeadLetterDraft): DeadLetterDraft {
+  const { key, value } = message;
+  const detail = `${rejection.detail} The message (key ${key?.length ?? 0} bytes, value ${value?.length ?? 0} bytes) is too large for this topic; it is at its origin until the log deletes it.`;
+  return {
+    ...origin,
+    message: { ...message, key: null, value: null, headers: {} },
+    rejection: { ...rejection, detail },
+  };
 }
 
 function encodeDeadLetter({ topic, partition, message, rejection }: DeadLetterDraft): Outgoing {

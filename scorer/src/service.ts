@@ -112,7 +112,9 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     async stop() {
       stopping.abort();
       clearInterval(maintenance);
-      await Promise.all([server.stop(), begun]);
+      // Requests under way get their answers; a client that stalls does not hold up the rest.
+      await Promise.race([server.stop(), Bun.sleep(bounds.requestDrainMs)]);
+      await Promise.all([server.stop(true), begun]);
       await broker.close();
       await store.close();
     },
@@ -126,7 +128,9 @@ async function loadEngine(file: string): Promise<Engine> {
       { cause: error },
     );
   });
-  return Engine.load(bytes);
+  return await Engine.load(bytes).catch((error: Error) => {
+    throw new StartError(`${file}: ${error.message}`, { cause: error });
+  });
 }
 
 async function createAdapters(
@@ -192,7 +196,7 @@ function listen({ host, port }: Config, fetch: (request: Request) => Response | 
       hostname: host,
       port,
       fetch,
-      maxRequestBodySize: bounds.requestBodySizeMax + 1,
+      maxRequestBodySize: 4 * bounds.requestBodySizeMax,
       idleTimeout: 30,
     });
   } catch (error) {
