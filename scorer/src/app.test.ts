@@ -1,0 +1,442 @@
+// Every route, asked as a client asks it, with the real engine, the real pipeline and one SQLite file.
+import { afterEach, beforeEach, expect, test } from 'bun:test';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Engine } from '@lonetree/core-wasm';
+import { z } from 'zod';
+import { createApp } from './app.ts';
+import type { Broker } from './broker.ts';
+import { createSqliteBroker } from './broker-sqlite.ts';
+import { createMetrics } from './metrics.ts';
+import { createPipeline } from './pipeline.ts';
+import { encodeReadings } from './reading-json.ts';
+import { type Database, openDatabase } from './sqlite.ts';
+import { createSqliteStore } from './store-sqlite.ts';
+
+const modelFile = join(import.meta.dir, '..', '..', 'models', 'default.forest');
+const bodySizeMax = 16 << 20;
+const timeMs = Date.UTC(2026, 10, 23, 12);
+const ordinary = { temperature: 28.1, humidity: 17.5, sound: 54.3 };
+const hot = { ...ordinary, temperature: 1_000 };
+
+type Answer = { readonly status: number; readonly headers: Headers; readonly body: unknown };
+
+let folder: string;
+let database: Database;
+let broker: Broker;
+let app: ReturnType<typeof createApp>;
+let notReady: string[];
+let isModelLoaded: boolean;
+let isLogAway: boolean;
+let errors: Error[];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'lonetree-app-'));
+  database = openDatabase(folder);
+  const store = createSqliteStore({ database, group: 'group', topic: 'readings', retentionDays: 30 });
+  const logTable = createSqliteBroker({
+    database,
+    topic: 'readings',
+    blockMessagesMax: 100,
+    blockSizeMax: 1e6,
+    now: Date.now,
+  });
+  isLogAway = false;
+  broker = {
+    ...logTable,
+    publish: (topic, messages) =>
+      isLogAway ? Promise.reject(new Error('connection refused')) : logTable.publish(topic, messages),
+  };
+  const engine = await Engine.load(readFileSync(modelFile));
+  const modelId = await store.registerModel(engine.model, 'default');
+  const active = { engine, modelId, loadedAtMs: timeMs, name: 'default' };
+  isModelLoaded = true;
+  notReady = [];
+  errors = [];
+  const metrics = createMetrics();
+  const pipeline = createPipeline({
+    broker,
+    store,
+    activeModel: () => active,
+    topics: { readings: 'readings', anomalies: 'anomalies', deadLetters: 'dead' },
+    log: { info() {}, warn() {}, error() {} },
+    observer: metrics,
+    wait: Bun.sleep,
+    retry: { firstMs: 1, maxMs: 10 },
+  });
+  await broker.consume(pipeline.handlers);
+  app = createApp({
+    store,
+    broker,
+    activeModel: () => (isModelLoaded ? active : null),
+    notReady: () => Promise.resolve(notReady),
+    metrics,
+    readingsTopic: 'readings',
+    bodySizeMax,
+    queryRowsMax: 1_000,
+    onError: (error) => errors.push(error),
+  });
+});
+
+afterEach(async () => {
+  await broker.close();
+  database.close();
+  await rm(folder, { recursive: true });
+});
+
+async function ask(path: string, request: RequestInit = {}): Promise<Answer> {
+  const response = await app.request(path, request);
+  const text = await response.text();
+  const isJson = response.headers.get('content-type')?.includes('json') === true;
+  return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+}
+
+const post = (path: string, body: BodyInit, type = 'application/json', headers: Record<string, string> = {}) =>
+  ask(path, { method: 'POST', body, headers: { 'content-type': type, ...headers } });
+
+const reading = (values: Record<string, number | null>, changes: object = {}) => ({
+  station: 'press-1',
+  time: timeMs,
+  values,
+  ...changes,
+});
+
+function toProtobuf(rows: readonly Record<string, number | null>[]): Uint8Array<ArrayBuffer> {
+  const encoded = encodeReadings(
+    rows.map((values) => ({ station: 'press-1', timeMs, values: new Map(Object.entries(values)) })),
+  );
+  if ('rejected' in encoded) throw new Error(encoded.rejected.detail);
+  return new Uint8Array(encoded.batch);
+}
+
+/** RFC 9457, and the same status in the body as in the answer. */
+function expectProblem({ status, headers, body }: Answer, expected: number, reason?: string): void {
+  expect(status, JSON.stringify(body)).toBe(expected);
+  expect(headers.get('content-type')).toBe('application/problem+json');
+  expect(body).toMatchObject({ type: 'about:blank', status: expected });
+  const { title, detail } = body as { title: string; detail: string };
+  expect(title.length).toBeGreaterThan(5);
+  expect(detail.length).toBeGreaterThan(5);
+  if (reason !== undefined) expect(body).toMatchObject({ reason });
+}
+
+/** Sends readings and waits until that many verdicts are stored. */
+async function storeReadings(readings: readonly object[]): Promise<void> {
+  const count = async () => ((await ask('/v1/predictions?limit=1000')).body as Page).items.length;
+  const before = await count();
+  expect((await post('/v1/readings', JSON.stringify({ readings }))).status).toBe(202);
+  while ((await count()) < before + readings.length) await Bun.sleep(1);
+}
+type Page = { readonly items: readonly Record<string, unknown>[]; readonly next: string | null };
+
+const takers = ['/v1/score', '/v1/readings'];
+
+test('the first page names where to go on', async () => {
+  const { status, body } = await ask('/');
+  expect(status).toBe(200);
+  for (const path of Object.values(body as Record<string, string>).filter((text) => text.startsWith('/'))) {
+    expect((await ask(path)).status).toBe(200);
+  }
+});
+
+test('/healthz answers while nothing is ready, /readyz says what it waits for', async () => {
+  notReady = ['store: it does not answer', 'broker: not connected'];
+  expect((await ask('/healthz')).status).toBe(200);
+  expect(await ask('/readyz')).toMatchObject({ status: 503, body: { ready: false, waitingFor: notReady } });
+  notReady = [];
+  expect(await ask('/readyz')).toMatchObject({ status: 200, body: { ready: true } });
+});
+
+test('/metrics is in the format that Prometheus reads', async () => {
+  const { status, headers, body } = await ask('/metrics');
+  expect(status).toBe(200);
+  expect(headers.get('content-type')).toStartWith('text/plain');
+  expect(body).toContain('# TYPE lonetree_');
+});
+
+test('the model is told with its features, units and file digest', async () => {
+  const { status, body } = await ask('/v1/model');
+  expect(status).toBe(200);
+  const sha256 = new Bun.CryptoHasher('sha256').update(readFileSync(modelFile)).digest('hex');
+  expect(body).toMatchObject({ name: 'default', sha256, features: ['temperature', 'humidity', 'sound'] });
+});
+
+test('JSON and Protobuf bring the same verdicts, in the order of the readings', async () => {
+  const rows = [ordinary, hot, { ...ordinary, sound: null }, { ...ordinary, humidity: 0.1 }];
+  const fromJson = await post('/v1/score', JSON.stringify({ readings: rows.map((row) => reading(row)) }));
+  expect(fromJson.status).toBe(200);
+  const { verdicts } = fromJson.body as { verdicts: Record<string, unknown>[] };
+  expect(verdicts).toHaveLength(4);
+  expect(verdicts[0]).toMatchObject({ isAnomaly: false, reasons: [] });
+  expect(verdicts[1]).toMatchObject({ isAnomaly: true });
+  expect(verdicts[1]?.reasons).toContain('high:temperature');
+  expect(verdicts[2]).toMatchObject({ isAnomaly: true });
+  expect(verdicts[2]?.reasons).toContain('missing:sound');
+  for (const type of ['application/x-protobuf', 'application/protobuf; charset=binary']) {
+    expect((await post('/v1/score', toProtobuf(rows), type)).body).toEqual(fromJson.body);
+  }
+});
+
+test('scoring on request stores nothing and puts nothing into the log', async () => {
+  expect((await post('/v1/score', JSON.stringify(reading(hot)))).status).toBe(200);
+  expect(await broker.watermarks(0)).toEqual({ start: 0n, end: 0n });
+  expect(((await ask('/v1/predictions')).body as Page).items).toEqual([]);
+});
+
+test('readings that were taken come out as verdicts, abnormal ones with id and reasons', async () => {
+  await storeReadings([reading(ordinary, { time: '2026-11-23T12:00:00.001Z' }), reading(hot)]);
+  const { items } = (await ask('/v1/predictions')).body as Page;
+  expect(items).toMatchObject([
+    { station: 'press-1', time: '2026-11-23T12:00:00.001Z', values: ordinary, isAnomaly: false, row: 0 },
+    { station: 'press-1', time: '2026-11-23T12:00:00.000Z', values: hot, isAnomaly: true, row: 1 },
+  ]);
+  const anomalies = (await ask('/v1/anomalies')).body as Page;
+  expect(anomalies.items).toMatchObject([{ id: 'readings-0-0-1', offset: '0', values: hot }]);
+  expect(anomalies.items[0]?.reasons).toContain('high:temperature');
+  expect(anomalies.next).toBeNull();
+});
+
+test('pages are chosen by station and time, and their cursors lead through all rows once', async () => {
+  const readings = Array.from({ length: 25 }, (_, index) =>
+    reading(hot, { station: index % 5 === 0 ? 'Süd "1" & 2' : 'b', time: timeMs + Math.floor(index / 4) }),
+  );
+  await storeReadings(readings);
+  for (const path of ['/v1/predictions', '/v1/anomalies']) {
+    const seen: unknown[] = [];
+    let next: string | null = '';
+    while (next !== null) {
+      const cursor = next === '' ? '' : `&cursor=${next}`;
+      const page: Page = (await ask(`${path}?limit=10${cursor}`)).body as Page;
+      seen.push(...page.items.map(({ row }) => row));
+      next = page.next;
+    }
+    expect(seen).toHaveLength(25);
+    expect(new Set(seen).size).toBe(25);
+    const station = encodeURIComponent('Süd "1" & 2');
+    expect(((await ask(`${path}?station=${station}`)).body as Page).items).toHaveLength(5);
+    const range = 'from=2026-11-23T12:00:00.001Z&to=2026-11-23T12:00:00.002Z';
+    expect(((await ask(`${path}?${range}`)).body as Page).items).toHaveLength(4);
+  }
+});
+
+test.each(takers)('%s refuses a body of another type or encoding', async (path) => {
+  expectProblem(await post(path, 'a,b', 'text/csv'), 415);
+  expectProblem(await ask(path, { method: 'POST', body: new Uint8Array(3) }), 415);
+  const zipped = Bun.gzipSync(new TextEncoder().encode(JSON.stringify(reading(ordinary))));
+  expectProblem(await post(path, zipped, 'application/json', { 'content-encoding': 'gzip' }), 415);
+});
+
+test.each(takers)('%s refuses a body beyond its bound, told or untold', async (path) => {
+  const body = new Uint8Array(bodySizeMax + 1);
+  expectProblem(await post(path, body, 'application/x-protobuf'), 413);
+  const untold = new ReadableStream({
+    start(controller) {
+      controller.enqueue(body);
+      controller.close();
+    },
+  });
+  expectProblem(await post(path, untold, 'application/x-protobuf'), 413);
+});
+
+const lines = (text: string) => new TextEncoder().encode(text);
+const isProtobuf = 'application/x-protobuf';
+const isJson = 'application/json';
+
+test.each<[what: string, body: () => Uint8Array<ArrayBuffer>, type: string, status: number, reason: string]>([
+  ['no bytes', () => new Uint8Array(), isJson, 400, 'empty-message'],
+  ['no bytes', () => new Uint8Array(), isProtobuf, 400, 'empty-message'],
+  ['half a batch', () => toProtobuf([ordinary]).slice(0, 30), isProtobuf, 400, 'truncated'],
+  ['no Protobuf', () => new Uint8Array(12).fill(255), isProtobuf, 400, 'malformed'],
+  ['half a JSON', () => lines('{"station":'), isJson, 400, 'bad-json'],
+  ['200,000 levels', () => lines('['.repeat(200_000)), isJson, 400, 'bad-json'],
+  ['200,000 objects', () => lines('{"values":'.repeat(200_000)), isJson, 400, 'bad-json'],
+  ['a number', () => lines('7'), isJson, 400, 'bad-json'],
+  ['a missing feature', () => toProtobuf([{ temperature: 1 }]), isProtobuf, 422, 'missing-feature'],
+  [
+    'a missing feature',
+    () => lines(JSON.stringify(reading({ temperature: 1 }))),
+    isJson,
+    422,
+    'missing-feature',
+  ],
+  [
+    'a time before 2000',
+    () => lines(JSON.stringify(reading(ordinary, { time: '1999-12-31T23:59:59Z' }))),
+    isJson,
+    422,
+    'time-out-of-range',
+  ],
+  [
+    'a time after 2099',
+    () => lines(JSON.stringify(reading(ordinary, { time: '2100-01-01T00:00:00Z' }))),
+    isJson,
+    422,
+    'time-out-of-range',
+  ],
+  ['unequal columns', unequalColumns, isProtobuf, 422, 'column-length'],
+])('%s is refused with its reason', async (_, body, type, status, reason) => {
+  for (const path of takers) expectProblem(await post(path, body(), type), status, reason);
+  expect(await broker.watermarks(0)).toEqual({ start: 0n, end: 0n });
+});
+
+/** A batch of one reading, and a second value for one feature: fields after the message's end merge with it. */
+function unequalColumns(): Uint8Array<ArrayBuffer> {
+  const batch = toProtobuf([ordinary]);
+  // Column `sound` once more with no values: two columns of one name cannot both be right either.
+  const name = lines('sound');
+  const text = Buffer.from(batch);
+  const at = text.indexOf(name);
+  // The column's length and its packed values' length lie before and behind its name: the values leave.
+  const columnLengthAt = at - 3;
+  const columnLength = text[columnLengthAt] as number;
+  const end = columnLengthAt + 1 + columnLength;
+  const withoutValues = Buffer.concat([text.subarray(0, at + name.length), text.subarray(end)]);
+  withoutValues[columnLengthAt] = name.length + 2;
+  return new Uint8Array(withoutValues);
+}
+
+test('random bytes are refused or scored, and never an error of the scorer', async () => {
+  let state = 1;
+  const random = () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state >>> 24;
+  };
+  const good = toProtobuf([ordinary, hot]);
+  for (let round = 0; round < 500; round += 1) {
+    const bytes = round % 2 === 0 ? new Uint8Array(random()).map(random) : good.slice();
+    if (round % 2 === 1) bytes[(random() * 256 + random()) % bytes.length] = random();
+    for (const type of [isProtobuf, isJson]) {
+      const { status } = await post('/v1/score', bytes, type);
+      expect([200, 400, 413, 422]).toContain(status);
+    }
+  }
+  expect(errors).toEqual([]);
+});
+
+test('what is not there is a problem, and a wrong method says which is right', async () => {
+  expectProblem(await ask('/v1/nothing'), 404);
+  expectProblem(await ask('/nothing', { method: 'POST', body: 'x' }), 404);
+  for (const [path, method, allowed] of [
+    ['/v1/score', 'GET', 'POST'],
+    ['/v1/readings', 'DELETE', 'POST'],
+    ['/v1/predictions', 'POST', 'GET'],
+    ['/v1/model', 'PUT', 'GET'],
+    ['/readyz', 'POST', 'GET'],
+  ] as const) {
+    const answer = await ask(path, { method });
+    expectProblem(answer, 405);
+    expect(answer.headers.get('allow')?.split(', ')).toContain(allowed);
+  }
+});
+
+test.each([
+  'limit=0',
+  'limit=1001',
+  'limit=1.5',
+  'limit=x',
+  'from=yesterday',
+  'to=x',
+  'station=',
+  'cursor=x',
+  `cursor=${Buffer.from('[1,2,3]').toString('base64url')}`,
+  `cursor=${Buffer.from('[1e999,0,"0",0]').toString('base64url')}`,
+  `cursor=${Buffer.from('[1.5,0,"0",0]').toString('base64url')}`,
+  `cursor=${Buffer.from('[9e300,0,"0",0]').toString('base64url')}`,
+  `cursor=${Buffer.from('[0,9007199254740991,"0",0]').toString('base64url')}`,
+  `cursor=${Buffer.from('[0,0,"0;drop table prediction",0]').toString('base64url')}`,
+])('the query %s is refused and says what is wrong', async (query) => {
+  for (const path of ['/v1/predictions', '/v1/anomalies']) {
+    const answer = await ask(`${path}?${query}`);
+    expectProblem(answer, 400);
+    expect((answer.body as { detail: string }).detail).toContain(query.split('=')[0] as string);
+  }
+});
+
+test('before the model is loaded, what needs it answers that it is not ready', async () => {
+  isModelLoaded = false;
+  for (const path of takers) expectProblem(await post(path, JSON.stringify(reading(ordinary))), 503);
+  expectProblem(await ask('/v1/model'), 503);
+});
+
+test('readings that the log did not take are not confirmed', async () => {
+  isLogAway = true;
+  expectProblem(await post('/v1/readings', JSON.stringify(reading(ordinary))), 503);
+  expect(errors.map(({ message }) => message)).toEqual(['connection refused']);
+  isLogAway = false;
+  await storeReadings([reading(ordinary)]);
+});
+
+test('a store that fails is a problem without its details', async () => {
+  database.run('drop table prediction');
+  const answer = await ask('/v1/predictions');
+  expectProblem(answer, 503);
+  expect(JSON.stringify(answer.body)).not.toContain('prediction');
+  expect(errors).toHaveLength(1);
+});
+
+type JsonSchema = Readonly<Record<string, unknown>>;
+type Content = Readonly<Record<string, { readonly schema: JsonSchema }>>;
+type Operation = {
+  readonly summary: string;
+  readonly requestBody?: { readonly content: Content };
+  readonly responses: Readonly<Record<string, { readonly content: Content }>>;
+};
+type Document = {
+  readonly openapi: string;
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: { readonly schemas: Readonly<Record<string, JsonSchema>> };
+};
+
+test('/openapi.json documents every route under /v1, and the answers are as it says', async () => {
+  // The schemas refer to each other by where they lie in the document: as definitions of each they can be read.
+  const text = JSON.stringify((await ask('/openapi.json')).body);
+  const document = JSON.parse(text.replaceAll('#/components/schemas/', '#/$defs/')) as Document;
+  expect(document.openapi).toBe('3.1.0');
+  const documented = Object.entries(document.paths).flatMap(([path, operations]) =>
+    Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
+  );
+  const routed = app.routes
+    .filter(({ path, method }) => path.startsWith('/v1/') && method !== 'ALL')
+    .map(({ path, method }) => `${method} ${path}`);
+  expect(documented.toSorted()).toEqual([...new Set(routed)].toSorted());
+
+  const accepts = (schema: JsonSchema, value: unknown) =>
+    z.fromJSONSchema({ ...schema, $defs: document.components.schemas } as never).safeParse(value).success;
+  const expectDocumented = (path: string, method: string, { status, headers, body }: Answer) => {
+    const type = headers.get('content-type')?.split(';')[0] ?? '';
+    const schema = document.paths[path]?.[method]?.responses[status]?.content[type]?.schema;
+    if (schema === undefined) throw new Error(`${method} ${path} → ${status} ${type} is not documented`);
+    expect(accepts(schema, body), `${path} → ${JSON.stringify(body)}`).toBe(true);
+    expect(accepts(schema, { unlike: 'all of them' })).toBe(false);
+  };
+
+  const good = JSON.stringify({ readings: [reading(ordinary), reading(hot)] });
+  await storeReadings([reading(ordinary), reading({ ...hot, sound: null })]);
+  for (const path of takers) {
+    const request = document.paths[path]?.post?.requestBody?.content['application/json']?.schema ?? {};
+    expect(accepts(request, JSON.parse(good))).toBe(true);
+    expect(accepts(request, reading(ordinary))).toBe(true);
+    expect(accepts(request, { station: 7 })).toBe(false);
+    for (const [body, type] of [
+      [good, isJson],
+      ['{', isJson],
+      [JSON.stringify(reading({})), isJson],
+      ['', 'text/csv'],
+      [new Uint8Array(bodySizeMax + 1), isProtobuf],
+    ] as const) {
+      expectDocumented(path, 'post', await post(path, body, type));
+    }
+  }
+  for (const path of ['/v1/predictions', '/v1/anomalies']) {
+    const answer = await ask(path);
+    expect((answer.body as Page).items.length).toBeGreaterThan(0);
+    expectDocumented(path, 'get', answer);
+    expectDocumented(path, 'get', await ask(`${path}?limit=0`));
+  }
+  expectDocumented('/v1/model', 'get', await ask('/v1/model'));
+  isModelLoaded = false;
+  expectDocumented('/v1/model', 'get', await ask('/v1/model'));
+  for (const path of takers) expectDocumented(path, 'post', await post(path, good));
+});
