@@ -113,11 +113,16 @@ const instant = z
     (text) => !Number.isNaN(Date.parse(text)),
     'give a time as ISO 8601, for example 2026-11-23T12:00:00Z',
   )
-  .transform((text) => Date.parse(text));
+  // All readings lie in the years 2000 to 2100: beyond them the answer stays the same, and no database knows every year.
+  .transform((text) => Math.min(Math.max(Date.parse(text), Date.UTC(2000)), Date.UTC(2101)));
 
 const querySchema = (rowsMax: number) =>
   z.object({
-    station: z.string().min(1).optional(),
+    station: z
+      .string()
+      .min(1)
+      .regex(/^[^\0]*$/, 'no name has a NUL character')
+      .optional(),
     from: instant.optional().describe('inclusive, ISO 8601'),
     to: instant.optional().describe('exclusive, ISO 8601'),
     limit: z.coerce.number().int().min(1).max(rowsMax).default(100),
@@ -492,7 +497,8 @@ function toStoreQuery({ station, from, to, limit, cursor }: Query): ReadingQuery
   };
 }
 
-const cursorSchema = z.tuple([z.number(), z.int(), z.string().regex(/^\d{1,18}$/), z.int()]);
+const readingTime = z.int().min(Date.UTC(2000)).lt(Date.UTC(2101));
+const cursorSchema = z.tuple([readingTime, z.int32(), z.string().regex(/^\d{1,18}$/), z.int32()]);
 
 function nextCursor(rows: readonly (AnomalyRecord | PredictionRecord)[], limit: number): string | null {
   const last = rows.at(-1);
