@@ -28,7 +28,14 @@ export type PostgresOptions = {
   /** Called at named places of a write: a test stops or kills the process there. */
   readonly atFaultPoint?: (place: FaultPoint) => void;
 };
-export type FaultPoint = 'before-copy' | 'in-copy' | 'before-move' | 'before-commit' | 'after-commit';
+export type FaultPoint =
+  | 'before-begin'
+  | 'before-copy'
+  | 'in-copy'
+  | 'before-move'
+  | 'before-commit'
+  | 'after-commit'
+  | 'fenced';
 
 /** So much is handed to the client at once: it copies what it is given. */
 const copyPieceSize = 1 << 20;
@@ -78,6 +85,7 @@ export function createPostgresStore(options: PostgresOptions): Store {
       // The block's memory is used again from the first wait on.
       const predictions = verdicts.block.rowCount === 0 ? null : encodePredictions(topic, verdicts);
       const fenced = new Error('fenced');
+      atFaultPoint('before-begin');
       return blocks.run((db) =>
         db
           .begin(async (tx) => {
@@ -108,8 +116,9 @@ export function createPostgresStore(options: PostgresOptions): Store {
             return isMoved;
           })
           .catch((error: unknown) => {
-            if (error === fenced) return false;
-            throw error;
+            if (error !== fenced) throw error;
+            atFaultPoint('fenced');
+            return false;
           }),
       );
     },

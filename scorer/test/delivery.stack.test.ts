@@ -11,7 +11,7 @@ test('nothing is lost, doubled or invented while scorers, broker and database ar
       'kill:in-copy',
       'kill:before-commit',
       'kill:after-commit',
-      'zombie',
+      'freeze:before-begin',
       'leave',
       'database-killed',
       'broker-killed',
@@ -27,4 +27,5 @@ test('nothing is lost, doubled or invented while scorers, broker and database ar
   expect(report.anomalies).toBeGreaterThan(100);
   expect(report.deadLetters).toBeGreaterThan(50);
   expect(report.kills).toBeGreaterThanOrEqual(4);
+  expect(report.fenced).toBeGreaterThanOrEqual(1);
 }, 300_000);

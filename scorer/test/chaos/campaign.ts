@@ -1,6 +1,6 @@
 // Scorers, a broker and a database under load while they are killed and frozen; then everything is compared.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, openSync, rmSync } from 'node:fs';
+import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -19,7 +19,14 @@ import { type Comparison, compare } from './checker.ts';
 const topics = { readings: 'readings', anomalies: 'anomalies', deadLetters: 'readings.dead-letter' };
 const partitionCount = 6;
 const repository = join(import.meta.dir, '..', '..', '..');
-const faultPlaces = ['before-copy', 'in-copy', 'before-move', 'before-commit', 'after-commit'] as const;
+const faultPlaces = [
+  'before-begin',
+  'before-copy',
+  'in-copy',
+  'before-move',
+  'before-commit',
+  'after-commit',
+] as const;
 /** Longer than a session: who is frozen for this long has lost its partitions without knowing. */
 const frozenMs = 9_000;
 const restartDelayMs = 500;
@@ -37,6 +44,8 @@ export type CampaignOptions = {
 export type CampaignReport = Comparison & {
   readonly kills: number;
   readonly freezes: number;
+  /** Blocks that a scorer wanted to store when another one already had. */
+  readonly fenced: number;
   readonly isDrained: boolean;
   readonly longestStandstillMs: number;
 };
@@ -51,6 +60,10 @@ class Campaign {
   freezes = 0;
   #isRunning = true;
 
+  get #log(): string {
+    return join(this.folder, 'scorers.log');
+  }
+
   constructor(kafka: Kafka, database: Postgres, random: () => number) {
     this.kafka = kafka;
     this.database = database;
@@ -58,7 +71,7 @@ class Campaign {
   }
 
   start(fault = ''): Scorer {
-    const log = openSync(join(this.folder, 'scorers.log'), 'a');
+    const log = openSync(this.#log, 'a');
     const environment = {
       KAFKA_BROKERS: this.kafka.brokers,
       DATABASE_URL: this.database.url,
@@ -87,8 +100,7 @@ class Campaign {
   }
 
   kill(scorer = this.pick()): void {
-    this.kills += 1;
-    scorer?.process.kill('SIGKILL');
+    if (scorer?.process.kill('SIGKILL')) this.kills += 1;
   }
 
   async freeze(scorer: Scorer, milliseconds: number): Promise<void> {
@@ -105,6 +117,10 @@ class Campaign {
     const gone = new Promise((resolve) => scorer.process.once('exit', resolve));
     scorer.process.kill('SIGTERM');
     await gone;
+  }
+
+  countFenced(): number {
+    return readFileSync(this.#log, 'utf8').split('"msg":"fenced"').length - 1;
   }
 
   async end(): Promise<void> {
@@ -216,8 +232,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     ]);
     for (let i = 0; i < 3; i += 1) campaign.start();
     await Bun.sleep(2_500);
-    const ledger = join(campaign.folder, 'ledger.tsv');
-    const load = startLoad(kafka, ledger, options);
+    const load = startLoad(kafka, campaign.folder, options);
     const watch = watchPositions(database.url);
     for (const name of options.events) {
       const event = events[name];
@@ -234,11 +249,12 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     const isDrained = await drain(kafka, database.url);
     const longestStandstillMs = await watch.stop();
     await Bun.sleep(1_000); // The last block's anomalies come after its transaction.
-    const comparison = await compare(kafka, database.url, [ledger]);
+    const comparison = await compare(kafka, database.url, load.ledgers);
     return {
       ...comparison,
       kills: campaign.kills,
       freezes: campaign.freezes,
+      fenced: campaign.countFenced(),
       isDrained,
       longestStandstillMs,
     };
@@ -247,33 +263,29 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
   }
 }
 
-/** The simulator as producer, and messages that nobody can read strewn in between. */
+/** Two simulators as producers, one of small messages and one of large ones, and messages that nobody can read in between. */
 function startLoad(
   kafka: Kafka,
-  ledger: string,
+  folder: string,
   { messagesPerSecond, readingsPerMessage, seed }: CampaignOptions,
 ) {
-  const rate = String(messagesPerSecond * readingsPerMessage);
-  const args = [
-    '--to',
-    'kafka',
-    '--brokers',
-    kafka.brokers,
-    '--stations',
-    '60',
-    '--rate',
-    rate,
-    '--batch',
-    String(readingsPerMessage),
-  ];
-  const simulator = spawn(
-    process.execPath,
-    ['simulator/src/main.ts', ...args, '--seed', String(seed), '--faults', 'every:1s', '--ledger', ledger],
-    {
-      cwd: repository,
-      stdio: ['ignore', 'ignore', 'ignore'],
-    },
-  );
+  const ledgers: string[] = [];
+  const simulators = [1, 2 * readingsPerMessage - 1].map((batch) => {
+    const ledger = join(folder, `ledger-${batch}.tsv`);
+    ledgers.push(ledger);
+    const settings = {
+      to: 'kafka',
+      brokers: kafka.brokers,
+      stations: 60,
+      rate: (messagesPerSecond / 2) * batch,
+      batch,
+      seed: seed + batch,
+      faults: 'every:1s',
+      ledger,
+    };
+    const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    return spawn(process.execPath, ['simulator/src/main.ts', ...args], { cwd: repository, stdio: 'ignore' });
+  });
   const producer = new KafkaClient({
     brokers: kafka.brokers.split(','),
     logLevel: logLevel.NOTHING,
@@ -289,11 +301,12 @@ function startLoad(
       .catch(() => {});
   }, 250);
   return {
+    ledgers,
     async stop() {
       clearInterval(timer);
-      const gone = new Promise((resolve) => simulator.once('exit', resolve));
-      simulator.kill('SIGTERM');
-      await gone;
+      const gone = simulators.map((simulator) => new Promise((resolve) => simulator.once('exit', resolve)));
+      for (const simulator of simulators) simulator.kill('SIGTERM');
+      await Promise.all(gone);
       await producer.disconnect();
     },
   };

@@ -14,6 +14,7 @@ await keepRunning(
     service: await startService(config, log, {
       onFatal,
       atFaultPoint(place) {
+        if (place === 'fenced') log.info('fenced');
         if (place !== faultPlace) return;
         passings += 1;
         if (passings === Number(passing)) process.kill(process.pid, signal);
