@@ -135,7 +135,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = parse(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    clear_progress = "\r\033[K" if sys.stderr.isatty() else ""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{clear_progress}%(message)s")
     # Rows come as plain arrays; that a forest was fitted on named columns is dealt with by name before.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
     try:
