@@ -1,0 +1,45 @@
+import { afterAll, beforeAll } from 'bun:test';
+import { type Postgres, startPostgres } from '@lonetree/devstack';
+import postgres from 'postgres';
+import { createPostgresStore } from '../src/store-postgres.ts';
+import { describeStore } from './store-contract.ts';
+
+let server: Postgres;
+beforeAll(async () => {
+  server = await startPostgres();
+}, 120_000);
+afterAll(() => server.stop());
+
+let databaseCount = 0;
+
+describeStore('the store in PostgreSQL', async () => {
+  databaseCount += 1;
+  const name = `store_${databaseCount}`;
+  const admin = postgres(server.url, { max: 1, onnotice() {} });
+  await admin.unsafe(`create database ${name}`);
+  await admin.end();
+  const url = new URL(server.url);
+  url.pathname = name;
+  const stores: ReturnType<typeof createPostgresStore>[] = [];
+  return {
+    open(group) {
+      const store = createPostgresStore({
+        url: url.href,
+        group,
+        topic: 'readings',
+        connectionCount: 2,
+        queryConnectionCount: 2,
+        deadlineMs: 5_000,
+        schemaDeadlineMs: 60_000,
+        lockTimeoutMs: 2_000,
+        connectTimeoutMs: 2_000,
+        partitionDaysAhead: 3,
+      });
+      stores.push(store);
+      return store;
+    },
+    async dispose() {
+      await Promise.all(stores.map((store) => store.close()));
+    },
+  };
+});
