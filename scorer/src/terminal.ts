@@ -82,7 +82,7 @@ export function describeAnomaly(
   });
   return [
     colour(2, new Date(timeMs).toISOString().slice(11, 19)),
-    colour(31, station.padEnd(12)),
+    colour(31, harmless(station).padEnd(12)),
     described.join('  '),
     `score ${score.toFixed(3)}`,
     severity === null ? '' : `severity ${severity.toFixed(1)}`,
@@ -91,3 +91,6 @@ export function describeAnomaly(
     .filter((part) => part !== '')
     .join('  ');
 }
+
+/** Whoever sends readings names the stations: an escape sequence in a name must not reach the terminal. */
+const harmless = (text: string) => text.replace(/\p{Cc}/gu, '�');
