@@ -10,7 +10,7 @@ What is measured
   --mode MODE         independent: every value drawn anew; correlated: daily cycle and memory (independent)
   --faults WHAT       none, a number of faults per station and hour, or every:9s for one in the fleet (none)
   --interval TIME     from one reading of a station to its next, in the readings' own time (what --rate gives)
-  --start TIME        time of the first reading, ISO 8601 (now)
+  --start TIME        time of the first reading, ISO 8601 (now; 2026-01-01 with --to csv)
 
 How much, how fast
   --rate N|max        readings per second of the whole fleet (one per station; max with --to csv)

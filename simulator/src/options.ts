@@ -35,6 +35,9 @@ type ReplaySource = {
   readonly isShiftedToNow: boolean;
 };
 
+/** A file of the same seed is the same file, whenever it is written. */
+const CSV_START_MS = Date.UTC(2026, 0, 1);
+
 export type Command = {
   readonly source: { readonly fleet: FleetSource } | { readonly replay: ReplaySource };
   readonly batchSize: number;
@@ -170,7 +173,11 @@ function parseFleet(values: Values, { to }: Destination): FleetSource {
     faults: parseFaults(values.faults ?? 'none'),
     readingsPerSecond,
     ...(values.interval === undefined ? {} : { intervalMs: duration('interval', values.interval) }),
-    ...(values.start === undefined ? {} : { startMs: time('start', values.start) }),
+    ...(values.start === undefined
+      ? to === 'csv'
+        ? { startMs: CSV_START_MS }
+        : {}
+      : { startMs: time('start', values.start) }),
     gatewayCount: wholeNumber(values, 'gateways', 0, 0, STATION_COUNT_MAX),
   };
 }
