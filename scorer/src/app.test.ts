@@ -9,7 +9,7 @@ import { Engine } from '@lonetree/core-wasm';
 import { SensorBatchSchema } from '@lonetree/proto';
 import { z } from 'zod';
 import { createApp } from './app.ts';
-import type { Broker } from './broker.ts';
+import { type Broker, MessageTooLarge } from './broker.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
 import { createMetrics } from './metrics.ts';
 import { createPipeline } from './pipeline.ts';
@@ -31,7 +31,7 @@ let broker: Broker;
 let app: ReturnType<typeof createApp>;
 let notReady: string[];
 let isModelLoaded: boolean;
-let isLogAway: boolean;
+let logError: Error | null;
 let errors: Error[];
 
 beforeEach(async () => {
@@ -45,11 +45,11 @@ beforeEach(async () => {
     blockSizeMax: 1e6,
     now: Date.now,
   });
-  isLogAway = false;
+  logError = null;
   broker = {
     ...logTable,
     publish: (topic, messages) =>
-      isLogAway ? Promise.reject(new Error('connection refused')) : logTable.publish(topic, messages),
+      logError === null ? logTable.publish(topic, messages) : Promise.reject(logError),
   };
   const engine = await Engine.load(readFileSync(modelFile));
   const modelId = await store.registerModel(engine.model, 'default');
@@ -365,11 +365,17 @@ test('before the model is loaded, what needs it answers that it is not ready', a
 });
 
 test('readings that the log did not take are not confirmed', async () => {
-  isLogAway = true;
+  logError = new Error('connection refused');
   expectProblem(await post('/v1/readings', JSON.stringify(reading(ordinary))), 503);
   expect(errors.map(({ message }) => message)).toEqual(['connection refused']);
-  isLogAway = false;
+  logError = null;
   await storeReadings([reading(ordinary)]);
+});
+
+test('readings that the log will never take are too large, not to be sent again', async () => {
+  logError = new MessageTooLarge('readings takes no message of that size');
+  expectProblem(await post('/v1/readings', JSON.stringify(reading(ordinary))), 413, 'too-large');
+  expect(errors).toEqual([]);
 });
 
 test('a store that fails is a problem without its details', async () => {

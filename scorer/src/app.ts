@@ -4,7 +4,7 @@ import type { Appended, Block, Rejection } from '@lonetree/core-wasm';
 import type { Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
-import type { Broker } from './broker.ts';
+import { type Broker, MessageTooLarge } from './broker.ts';
 import { shortFloat32 } from './float32.ts';
 import type { Metrics } from './metrics.ts';
 import type { ActiveModel } from './pipeline.ts';
@@ -260,6 +260,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
         { key, value: decoded, headers: { 'content-type': 'application/x-protobuf' } },
       ]);
     } catch (error) {
+      if (error instanceof MessageTooLarge) return answerRejection(context, tooLargeForLog);
       options.onError(error as Error);
       return answerProblem(
         context,
@@ -409,6 +410,11 @@ function answerRejection(context: Context, { reason, detail }: Rejection): never
         : 422;
   return answerProblem(context, status, 'The readings cannot be scored', detail, reason);
 }
+
+const tooLargeForLog: Rejection = {
+  reason: 'too-large',
+  detail: 'The log takes no message of that size: send smaller batches.',
+};
 
 function refusal(appended: Appended): Rejection | null {
   if ('rejected' in appended) return appended.rejected;

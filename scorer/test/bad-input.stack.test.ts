@@ -2,7 +2,14 @@ import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { createTopics, type Kafka, type Postgres, startKafka, startPostgres } from '@lonetree/devstack';
 import { DeadLetterSchema, SensorBatchSchema } from '@lonetree/proto';
-import { type Admin, Kafka as KafkaClient, logLevel, type Message, type Producer } from 'kafkajs';
+import {
+  type Admin,
+  ConfigResourceTypes,
+  Kafka as KafkaClient,
+  logLevel,
+  type Message,
+  type Producer,
+} from 'kafkajs';
 import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
 import { type Service, startService } from '../src/service.ts';
@@ -146,6 +153,53 @@ test('a feature that the model does not know is ignored and counted; NaN and inf
   );
   const metrics = await (await fetch(`${service.address}metrics`)).text();
   expect(metrics).toContain('lonetree_ignored_columns_total 1');
+  await service.stop();
+}, 120_000);
+
+test('requests beyond what the log or the database takes are the sender’s mistake, never a failure', async () => {
+  await makeTopics('http');
+  await admin.alterConfigs({
+    validateOnly: false,
+    resources: [
+      {
+        type: ConfigResourceTypes.TOPIC,
+        name: 'http',
+        configEntries: [{ name: 'max.message.bytes', value: '1000' }],
+      },
+    ],
+  });
+  const service = await startScorer('http');
+  await until('ready', () => isReady(service));
+  const post = (body: Buffer) =>
+    fetch(`${service.address}v1/readings`, {
+      method: 'POST',
+      body: new Uint8Array(body),
+      headers: { 'content-type': 'application/x-protobuf' },
+    });
+  const many = Array<number>(1_000).fill(28);
+  const large = batch({ temperature: many, humidity: many, sound: many }, { readingCount: 1_000 });
+  const refused = await post(large);
+  expect(refused.status).toBe(413);
+  expect(await refused.json()).toMatchObject({ reason: 'too-large' });
+  expect((await post(batch(good))).status).toBe(202);
+  await until('stored', async () => (await storedCount('http')) === 2);
+
+  const cursor = (place: string) => Buffer.from(`[${place}]`).toString('base64url');
+  for (const path of ['v1/predictions', 'v1/anomalies']) {
+    for (const [query, status] of [
+      ['from=0000-01-01&to=%2B200000-01-01T00:00:00Z&limit=1000', 200],
+      ['from=-271821-04-20T00:00:00Z', 200],
+      [`station=${encodeURIComponent("'; drop table prediction; --")}`, 200],
+      ['station=%00', 400],
+      [`cursor=${cursor(`${timeMs},2147483647,"999999999999999999",2147483647`)}`, 200],
+      [`cursor=${cursor('9e300,0,"0",0')}`, 400],
+      [`cursor=${cursor(`${timeMs},2147483648,"0",0`)}`, 400],
+    ] as const) {
+      expect((await fetch(`${service.address}${path}?${query}`)).status, query).toBe(status);
+    }
+  }
+  const all = await fetch(`${service.address}v1/predictions?from=0000-01-01&to=%2B200000-01-01T00:00:00Z`);
+  expect(((await all.json()) as { items: unknown[] }).items.length).toBeGreaterThanOrEqual(2);
   await service.stop();
 }, 120_000);
 
