@@ -64,7 +64,9 @@ def export_forest(options: Namespace) -> dict[str, Any]:
     features = options.features or [str(name) for name in getattr(model, "feature_names_in_", [])]
     if not features:
         features = [f"x{index}" for index in range(model.n_features_in_)]
-        log.warning("The forest does not name its features: they are called %s. Name them by --features.", ", ".join(features))
+        log.warning(
+            "The forest does not name its features: they are called %s. Name them by --features.", ", ".join(features)
+        )
     export.check_features(model, features)
     if options.rows is None:
         return _write(Path(options.output), export.build(model, features, meta={"training": {}}), {})
