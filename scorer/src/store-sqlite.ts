@@ -16,6 +16,8 @@ const dayMs = 86_400_000;
 const logRetentionMs = 3_600_000;
 /** Rows that one step of the clean-up deletes: it must not hold up a block for long. */
 const cleanUpRowsMax = 2_000;
+/** A clean-up that is not done by then goes on at the next call: a start after a long pause waits no longer. */
+const cleanUpMsMax = 5_000;
 
 export function createSqliteStore({ database, group, topic, retentionDays }: SqliteStoreOptions): Store {
   const insertPrediction = database.query(
@@ -132,9 +134,10 @@ export function createSqliteStore({ database, group, topic, retentionDays }: Sql
         verdictsBeforeMs: nowMs - retentionDays * dayMs,
         readingsBeforeMs: nowMs - logRetentionMs,
       });
+      const endMs = performance.now() + cleanUpMsMax;
       for (const _ of slices) {
         await new Promise((resolve) => setImmediate(resolve)); // Blocks and requests go before.
-        if (isClosed) return;
+        if (isClosed || performance.now() > endMs) return;
       }
     },
 
