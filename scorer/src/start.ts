@@ -1,16 +1,26 @@
 // `bun run start`: a scorer on one SQLite file with a simulated fleet, shown on the terminal. No configuration.
 import { defaultDemo, runSimulator } from '@lonetree/simulator';
-import { readConfig } from './config.ts';
+import { type Config, readConfig } from './config.ts';
 import { keepRunning } from './lifecycle.ts';
 import { createLog } from './log.ts';
 import { StartError, startService } from './service.ts';
+import { openDatabase } from './sqlite.ts';
+import { countStoredReadings } from './store-sqlite.ts';
 import { createTerminal } from './terminal.ts';
 
+const usage = `bun run start
+
+Starts the scorer with a simulated fleet, shows what is abnormal, and keeps everything in one SQLite file.
+Started again it goes on where it was. Ctrl-C ends it.
+
+  PORT       where it listens (8080)
+  DATA_DIR   folder of the file (.data)
+  NO_COLOR   any value: no colours
+`;
 if (process.argv.slice(2).length > 0) {
-  console.log(
-    'bun run start\n\nStarts the scorer with a simulated fleet, and keeps everything in one SQLite file.\nPORT changes where it listens (8080), DATA_DIR where the file is (.data).',
-  );
-  process.exit(process.argv.includes('--help') ? 0 : 2);
+  const isAskedFor = process.argv.includes('--help');
+  (isAskedFor ? process.stdout : process.stderr).write(usage);
+  process.exit(isAskedFor ? 0 : 2);
 }
 
 let log = createLog('warn');
@@ -26,11 +36,12 @@ await keepRunning(
         'KAFKA_BROKERS and DATABASE_URL are set: `bun run scorer` runs with them, `bun run start` needs neither.',
       );
     }
+    const earlierCount = countEarlier(config, config.backend.dataFolder);
     const { isTTY } = process.stdout;
     const terminal = createTerminal({
       write: (text) => process.stdout.write(text),
       isInteractive: isTTY,
-      useColour: isTTY && process.env.NO_COLOR === undefined,
+      useColour: isTTY && !process.env.NO_COLOR,
       now: Date.now,
     });
     const service = await startService(config, log, {
@@ -41,6 +52,10 @@ await keepRunning(
       },
     });
     terminal.line(`Lonetree listens on ${service.address}`);
+    if (earlierCount > 0)
+      terminal.line(
+        `${earlierCount.toLocaleString('en')} readings are stored from before: it goes on from there.`,
+      );
     terminal.line(
       `${defaultDemo.stationCount} simulated stations; every few seconds one of their sensors fails. Ctrl-C ends it.`,
     );
@@ -63,3 +78,13 @@ await keepRunning(
     };
   },
 );
+
+/** Looks into the file before the service takes it for itself. */
+function countEarlier({ group, topics }: Config, dataFolder: string): number {
+  const database = openDatabase(dataFolder);
+  try {
+    return countStoredReadings(database, { group, topic: topics.readings });
+  } finally {
+    database.close();
+  }
+}
