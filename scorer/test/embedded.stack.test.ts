@@ -1,154 +1,188 @@
-import { Database } from 'bun:sqlite';
-import { expect, test } from 'bun:test';
+// A process with one SQLite file, killed again and again while it publishes, scores and stores; then everything is counted.
+import { afterEach, beforeEach, expect, test } from 'bun:test';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fromBinary } from '@bufbuild/protobuf';
 import { AnomalySchema, SensorBatchSchema } from '@lonetree/proto';
+import { readConfig } from '../src/config.ts';
+import { createLog } from '../src/log.ts';
+import { startService } from '../src/service.ts';
+import { type Database, openDatabase } from '../src/sqlite.ts';
 import { seededRandom } from './simulation.ts';
 
-// The embedded mode is killed as the full one is: one process, one file, everything compared at the end.
-
 const killCount = 25;
-const runMsMax = 900;
+const aliveMsMax = 1_500;
+const deadlineMs = 60_000;
+const repository = join(import.meta.dir, '..', '..');
 
-function start(folder: string) {
-  return Bun.spawn([process.execPath, join(import.meta.dir, 'embedded-child.ts')], {
-    env: {
-      ...process.env,
-      DATA_DIR: folder,
-      PORT: '0',
-      LOG_LEVEL: 'warn',
-      KAFKA_BROKERS: '',
-      DATABASE_URL: '',
-    },
-    stdin: 'ignore',
+let folder: string;
+const children = new Set<ReturnType<typeof startScorer>>();
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'lonetree-embedded-'));
+});
+afterEach(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  await Promise.all([...children].map(({ exited }) => exited));
+  children.clear();
+  rmSync(folder, { recursive: true });
+});
+
+/** `fleet`: seed of the readings that it publishes; without one it publishes none. */
+function startScorer(fleet = '', dataFolder = folder) {
+  const { KAFKA_BROKERS: _, DATABASE_URL: __, ...environment } = process.env;
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, 'chaos', 'embedded.ts')], {
+    cwd: repository,
+    env: { ...environment, DATA_DIR: dataFolder, PORT: '0', FLEET: fleet },
     stdout: 'pipe',
     stderr: 'pipe',
   });
+  children.add(child);
+  return child;
 }
 
-/** Resolves when the child takes readings; throws what it said when it ended instead. */
-async function untilRunning(child: ReturnType<typeof start>): Promise<void> {
-  const { value } = await child.stdout.getReader().read();
-  if (value === undefined) throw new Error(`the scorer ended: ${await new Response(child.stderr).text()}`);
+async function endOf(child: ReturnType<typeof startScorer>) {
+  const [exitCode, output, complaint] = await Promise.all([
+    child.exited,
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
+  return { exitCode, output, complaint };
 }
 
-test(`killed ${killCount} times in the middle of its work, the embedded scorer has every reading exactly once`, async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'lonetree-embedded-'));
-  const random = seededRandom(7);
-  try {
-    for (let kills = 0; kills < killCount; kills += 1) {
-      const child = start(folder);
-      await untilRunning(child);
-      await Bun.sleep(random() * runMsMax);
-      child.kill('SIGKILL');
-      await child.exited;
-    }
-    const last = start(folder);
-    await untilRunning(last);
-    await Bun.sleep(runMsMax);
-    last.kill('SIGTERM');
-    expect(await last.exited).toBe(0);
+const lastCount = (output: string) => Number(output.trimEnd().split('\n').at(-1));
+const idOf = (offset: number, row: number) => `readings-0-${offset}-${row}`;
 
-    const result = compare(join(folder, 'lonetree.sqlite'));
-    console.error(JSON.stringify(result));
-    expect(result).toMatchObject({
-      lost: 0,
-      twice: 0,
-      phantom: 0,
-      wrong: 0,
-      anomaliesMissing: 0,
-      anomaliesPhantom: 0,
-    });
-    expect(result.readings).toBeGreaterThan(10_000);
-    expect(result.anomalies).toBeGreaterThan(100);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-}, 120_000);
-
-/** The log against the tables; what was not scored yet when the process ended is no loss. */
-function compare(file: string) {
-  const database = new Database(file, { readonly: true, strict: true });
-  const position = (
-    database.query("select next_offset from consumer_offset where topic = 'readings'").get() as {
-      next_offset: number;
-    }
-  ).next_offset;
-  const stored = new Map<string, { rows: number; values: string }>();
-  for (const row of database
-    .query('select "offset", row, count(*) as rows, "values" from prediction group by 1, 2')
-    .all() as {
-    offset: number;
-    row: number;
-    rows: number;
-    values: string;
-  }[]) {
-    stored.set(`${row.offset}-${row.row}`, row);
-  }
-  const result = {
-    readings: 0,
-    lost: 0,
-    twice: 0,
-    wrong: 0,
-    phantom: 0,
-    anomalies: 0,
-    anomaliesMissing: 0,
-    anomaliesPhantom: 0,
-  };
-  for (const { offset, value } of database
-    .query(`select "offset", value from log where topic = 'readings' and "offset" < ${position}`)
-    .all() as {
+/** Every reading of the log's messages, by id. */
+function readSent(database: Database): Map<string, string> {
+  const sent = new Map<string, string>();
+  const messages = database.query(`select "offset", value from log where topic = 'readings'`).all() as {
     offset: number;
     value: Uint8Array;
-  }[]) {
-    const temperatures =
-      fromBinary(SensorBatchSchema, value).columns.find(({ name }) => name === 'temperature')?.values ?? [];
-    for (const [row, temperature] of temperatures.entries()) {
-      const found = stored.get(`${offset}-${row}`);
-      result.readings += 1;
-      if (found === undefined) result.lost += 1;
-      else {
-        result.twice += found.rows - 1;
-        const [kept] = JSON.parse(found.values) as [number | null];
-        if (Number.isNaN(temperature) ? kept !== null : Math.fround(kept ?? Number.NaN) !== temperature)
-          result.wrong += 1;
-      }
+  }[];
+  for (const { offset, value } of messages) {
+    const { stations, stationIndices, baseTimeMs, timeDeltasMs } = fromBinary(SensorBatchSchema, value);
+    let timeMs = baseTimeMs;
+    for (const [row, delta] of timeDeltasMs.entries()) {
+      timeMs += delta;
+      sent.set(idOf(offset, row), `${stations[stationIndices[row] ?? 0]} ${timeMs}`);
     }
   }
-  result.phantom = stored.size - (result.readings - result.lost);
-  const ids = new Set(
-    (database.query('select id from anomaly').all() as { id: string }[]).map(({ id }) => id),
+  return sent;
+}
+
+function readStored(database: Database) {
+  return database.query('select "offset", row, station, time, is_anomaly from prediction').all() as {
+    offset: number;
+    row: number;
+    station: string;
+    time: number;
+    is_anomaly: number;
+  }[];
+}
+
+function countFlaws(database: Database) {
+  const sent = readSent(database);
+  const stored = readStored(database);
+  const seen = new Set(stored.map(({ offset, row }) => idOf(offset, row)));
+  const abnormal = new Set(
+    stored.filter(({ is_anomaly }) => is_anomaly === 1).map(({ offset, row }) => idOf(offset, row)),
   );
+  const recorded = (database.query('select id from anomaly').all() as { id: string }[]).map(({ id }) => id);
   const published = new Set(
-    (database.query("select value from log where topic = 'anomalies'").all() as { value: Uint8Array }[]).map(
+    (database.query(`select value from log where topic = 'anomalies'`).all() as { value: Uint8Array }[]).map(
       ({ value }) => fromBinary(AnomalySchema, value).id,
     ),
   );
-  result.anomalies = ids.size;
-  result.anomaliesMissing = ids.difference(published).size;
-  result.anomaliesPhantom = published.difference(ids).size;
-  database.close();
-  return result;
+  return {
+    sent: sent.size,
+    abnormal: abnormal.size,
+    flaws: {
+      lost: [...sent.keys()].filter((id) => !seen.has(id)).length,
+      twice: stored.length - seen.size,
+      phantom: stored.filter(
+        ({ offset, row, station, time }) => sent.get(idOf(offset, row)) !== `${station} ${time}`,
+      ).length,
+      anomaliesTwice: recorded.length - new Set(recorded).size,
+      anomaliesUnlikePredictions: new Set(recorded).symmetricDifference(abnormal).size,
+      anomaliesUnpublished: [...abnormal].filter((id) => !published.has(id)).length,
+      anomaliesInvented: [...published].filter((id) => !abnormal.has(id)).length,
+    },
+  };
 }
 
-test('a second process on the same file, and a folder that cannot be one, are refused with what to do', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'lonetree-embedded-'));
-  try {
-    const first = start(folder);
-    await untilRunning(first);
-    const second = start(folder);
-    expect(await second.exited).toBe(1);
-    expect(await new Response(second.stderr).text()).toContain('set DATA_DIR to another folder');
-    first.kill('SIGTERM');
-    expect(await first.exited).toBe(0);
-    const file = join(folder, 'a-file');
-    writeFileSync(file, '');
-    const third = start(file);
-    expect(await third.exited).toBe(1);
-    expect(await new Response(third.stderr).text()).toContain('DATA_DIR');
-  } finally {
-    rmSync(folder, { recursive: true });
+/** A scorer in this process, as the file takes no second one, until it has stored all that the log has. */
+async function storeTheRest(): Promise<void> {
+  const config = readConfig({ DATA_DIR: folder, PORT: '0' });
+  const service = await startService(config, createLog('silent'), {
+    onFatal(error) {
+      throw error;
+    },
+  });
+  const end = performance.now() + deadlineMs;
+  for (;;) {
+    const { end: logEnd } = await service.broker.watermarks(0);
+    const { next } = await service.store.position(0, 0n);
+    if (next === logEnd) break;
+    if (performance.now() > end) throw new Error(`only ${next} of ${logEnd} messages were stored in time`);
+    await Bun.sleep(20);
   }
-}, 60_000);
+  await service.stop();
+}
+
+test('nothing is lost, doubled or invented while the process is killed at random moments', async () => {
+  const random = seededRandom(1);
+  let confirmed = 0;
+  for (let kill = 0; kill < killCount; kill += 1) {
+    const child = startScorer(String(kill + 1));
+    await Bun.sleep(random() * aliveMsMax);
+    child.kill('SIGKILL');
+    const { output, complaint } = await endOf(child);
+    expect(complaint).toBe('');
+    confirmed += lastCount(output);
+  }
+
+  await storeTheRest();
+  const database = openDatabase(folder);
+  const { sent, abnormal, flaws } = countFlaws(database);
+  const messageCount = database.query(`select count(*) as count from log where topic = 'readings'`).get();
+  database.close();
+  console.error(JSON.stringify({ killCount, confirmed, sent, abnormal, ...flaws }));
+  expect((messageCount as { count: number }).count).toBeGreaterThanOrEqual(confirmed);
+  expect(flaws).toEqual({
+    lost: 0,
+    twice: 0,
+    phantom: 0,
+    anomaliesTwice: 0,
+    anomaliesUnlikePredictions: 0,
+    anomaliesUnpublished: 0,
+    anomaliesInvented: 0,
+  });
+  expect(confirmed).toBeGreaterThan(1_000);
+  expect(abnormal).toBeGreaterThan(50);
+}, 180_000);
+
+test('a second process on the same folder ends with exit code 1 and says why, and the first goes on', async () => {
+  const first = startScorer('1');
+  const reader = first.stdout.getReader();
+  await reader.read(); // It has published, so it has the file.
+  const second = await endOf(startScorer('2'));
+  expect(second).toEqual({
+    exitCode: 1,
+    output: '',
+    complaint: `${join(folder, 'lonetree.sqlite')} cannot be used: another process has it open; end that one, or set DATA_DIR to another folder.\n`,
+  });
+  expect((await reader.read()).done).toBe(false);
+  first.kill('SIGTERM');
+  expect(await first.exited).toBe(0);
+}, 30_000);
+
+test('a folder that cannot be one ends the process with exit code 1 and what to do', async () => {
+  const file = join(folder, 'file');
+  writeFileSync(file, '');
+  const { exitCode, complaint } = await endOf(startScorer('', file));
+  expect(complaint).toBe(
+    `${join(file, 'lonetree.sqlite')} cannot be used: its folder cannot be made; set DATA_DIR to a folder, or to where one can be made.\n`,
+  );
+  expect(exitCode).toBe(1);
+}, 30_000);
