@@ -1,0 +1,125 @@
+// What the HTTP interface takes and answers, as schemas: /openapi.json is made of them.
+import { z } from '@hono/zod-openapi';
+
+const problemSchema = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    reason: z.string().optional().describe('for refused readings: one short word'),
+  })
+  .openapi('Problem', { description: 'RFC 9457' });
+
+const readingSchema = z
+  .object({
+    station: z.string().min(1),
+    time: z
+      .union([z.number(), z.string()])
+      .optional()
+      .describe('milliseconds since 1970, or ISO 8601; now when absent'),
+    values: z.record(z.string(), z.number().nullable()).describe('by feature; null where missing'),
+  })
+  .openapi('Reading', {
+    example: {
+      station: 'press-1',
+      time: 1_795_392_000_000,
+      values: { temperature: 28.7, humidity: 17.5, sound: 54.3 },
+    },
+  });
+
+const readingsSchema = z
+  .union([
+    readingSchema,
+    z.array(readingSchema).min(1),
+    z.object({ readings: z.array(readingSchema).min(1) }),
+  ])
+  .openapi('Readings');
+
+const verdictSchema = z
+  .object({
+    index: z.int().describe('0-based place of the reading in the request'),
+    score: z.number().describe("scikit-learn's score_samples: −1 … 0, lower is more abnormal"),
+    decision: z.number().describe('score − offset; negative: the forest calls it abnormal'),
+    severity: z.number().nullable().describe('decades of rarity; null when the model carries no calibration'),
+    isAnomaly: z.boolean(),
+    reasons: z.array(z.string()).describe('forest, high:<feature>, low:<feature>, missing:<feature>'),
+  })
+  .openapi('Verdict');
+export type VerdictAnswer = z.infer<typeof verdictSchema>;
+
+export const verdictsSchema = z
+  .object({ modelSha256: z.string(), verdicts: z.array(verdictSchema) })
+  .openapi('Verdicts');
+
+export const takenSchema = z.object({ readings: z.int().describe('how many') }).openapi('Taken');
+
+const storedSchema = z.object({
+  topic: z.string(),
+  partition: z.int(),
+  offset: z.string(),
+  row: z.int(),
+  station: z.string(),
+  time: z.iso.datetime(),
+  values: z.record(z.string(), z.number().nullable()),
+  score: z.number(),
+  decision: z.number(),
+  severity: z.number().nullable(),
+  modelSha256: z.string(),
+});
+export type StoredAnswer = z.infer<typeof storedSchema>;
+
+export const predictionSchema = storedSchema.extend({ isAnomaly: z.boolean() }).openapi('Prediction');
+export const anomalySchema = storedSchema
+  .extend({ id: z.string(), reasons: z.array(z.string()) })
+  .openapi('Anomaly');
+
+export const modelSchema = z
+  .object({
+    name: z.string(),
+    sha256: z.string(),
+    features: z.array(z.string()),
+    units: z.array(z.string()),
+    treeCount: z.int(),
+    maxSamples: z.int(),
+    maxDepth: z.int(),
+    offset: z.number(),
+    alarmRate: z
+      .number()
+      .nullable()
+      .describe('nominal share of ordinary readings called abnormal; null without guards'),
+    meta: z.record(z.string(), z.unknown()).nullable().describe('what made the file'),
+    loadedAt: z.iso.datetime(),
+  })
+  .openapi('Model');
+
+/** A page of a list, newest first. */
+export const pageOf = <T extends z.ZodType>(item: T) =>
+  z.object({ items: z.array(item), next: z.string().nullable().describe('cursor of what follows') });
+
+export const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { 'application/json': { schema } },
+});
+
+export const problem = (description: string) => ({
+  description,
+  content: { 'application/problem+json': { schema: problemSchema } },
+});
+
+export const readingsBody = {
+  required: true,
+  description: 'Readings in JSON, or a SensorBatch in Protobuf',
+  content: {
+    'application/json': { schema: readingsSchema },
+    'application/x-protobuf': { schema: z.string().openapi({ format: 'binary' }) },
+  },
+};
+
+export const refusals = {
+  400: problem('the message cannot be read'),
+  413: problem('the body is too large'),
+  415: problem('the content type is neither JSON nor Protobuf'),
+  422: problem('the message can be read and not scored'),
+  503: problem('not ready'),
+};
