@@ -1,4 +1,5 @@
 // An embedded scorer that is to be killed: it says what the log has confirmed. FLEET: seed of readings to publish, or empty.
+// KILL_AT: it kills itself when it has stored that many blocks with anomalies, before the last ones are published.
 import { writeSync } from 'node:fs';
 import { runSimulator } from '@lonetree/simulator';
 import { readConfig } from '../../src/config.ts';
@@ -6,13 +7,21 @@ import { keepRunning } from '../../src/lifecycle.ts';
 import { createLog } from '../../src/log.ts';
 import { startService } from '../../src/service.ts';
 
-const { FLEET: seed = '' } = process.env;
+const { FLEET: seed = '', KILL_AT: killAt } = process.env;
+let abnormalBlockCount = 0;
 const log = createLog('warn');
 await keepRunning(
   () => log,
   async (onFatal) => {
     const config = readConfig(process.env);
-    const service = await startService(config, log, { onFatal });
+    const service = await startService(config, log, {
+      onFatal,
+      onStored({ anomalies }) {
+        if (anomalies.length === 0) return;
+        abnormalBlockCount += 1;
+        if (abnormalBlockCount === Number(killAt)) process.kill(process.pid, 'SIGKILL');
+      },
+    });
     const stopping = new AbortController();
     let confirmed = 0;
     if (seed !== '') {
