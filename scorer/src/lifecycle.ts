@@ -40,8 +40,12 @@ export async function keepRunning(
     log().fatal({ err: error }, 'the scorer cannot go on and ends');
     void stop(1);
   };
-  process.on('SIGTERM', () => void stop(0));
-  process.on('SIGINT', () => void stop(0));
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      log().info({ signal }, 'told to stop');
+      void stop(0);
+    });
+  }
   // A lost database connection may still write to its socket: the state is in doubt, and a new process reads it again.
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);

@@ -114,6 +114,7 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
       clearInterval(maintenance);
       // Requests under way get their answers; a client that stalls does not hold up the rest.
       await Promise.race([server.stop(), Bun.sleep(bounds.requestDrainMs)]);
+      if (!isConsuming) await store.close(); // The start may be waiting for it.
       await Promise.all([server.stop(true), begun]);
       await broker.close();
       await store.close();

@@ -17,8 +17,14 @@ export type Client = {
   close(): Promise<void>;
 };
 
+const closing = 'The connections to PostgreSQL are closed.';
+/** A server that does not say goodbye within this time is left as it is. */
+const farewellMs = 500;
+
 export function createClient(options: ClientOptions): Client {
   const { deadlineMs } = options;
+  const { promise: closed, reject: endWork } = Promise.withResolvers<never>();
+  closed.catch(() => {}); // Whoever has work under way sees it.
   let sql = connect(options);
   let isClosed = false;
   return {
@@ -28,7 +34,7 @@ export function createClient(options: ClientOptions): Client {
      * used again.
      */
     async run(work) {
-      if (isClosed) throw new Error('The connections to PostgreSQL are closed.');
+      if (isClosed) throw new Error(closing);
       const used = sql;
       const { promise: deadline, reject } = Promise.withResolvers<never>();
       const timer = setTimeout(
@@ -36,7 +42,7 @@ export function createClient(options: ClientOptions): Client {
         deadlineMs,
       );
       try {
-        return await Promise.race([work(used), deadline]);
+        return await Promise.race([work(used), deadline, closed]);
       } catch (error) {
         if (sql === used && !isClosed) {
           sql = connect(options);
@@ -48,8 +54,10 @@ export function createClient(options: ClientOptions): Client {
       }
     },
     async close() {
+      if (isClosed) return;
       isClosed = true;
-      await sql.end({ timeout: deadlineMs / 1_000 });
+      endWork(new Error(closing));
+      await sql.end({ timeout: farewellMs / 1_000 });
     },
   };
 }
