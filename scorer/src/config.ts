@@ -77,10 +77,10 @@ export const bounds = {
   rebalanceTimeoutMs: 10_000,
   /** How long an idle fetch waits for the first message. */
   fetchWaitMaxMs: 250,
-  fetchSizeMax: 8 << 20,
+  fetchSizeMax: 4 << 20,
   /** Not less than producers' batches, up to 1 MiB by default: of larger ones a fetch brings one partition's only. */
-  fetchSizePerPartitionMax: 1 << 20,
-  partitionsConcurrentMax: 3,
+  fetchSizePerPartitionMax: 384 << 10,
+  partitionsConcurrentMax: 2,
   /** Messages and bytes of one block of the embedded log: SQLite holds up everything else while it stores a block. */
   embeddedBlockMessagesMax: 2_000,
   embeddedBlockSizeMax: 128 << 10,
