@@ -169,6 +169,31 @@ test('of messages that do not all fit on the disk none is taken, and the next on
   expect(blocks.flatMap(offsetsOf)).toEqual([0, 1]);
 });
 
+test('what is published at once keeps its order, and is taken or refused as one', async () => {
+  const each = Array.from({ length: 50 }, (_, index) => index);
+  const publishEach = (size: number) =>
+    Promise.allSettled(
+      each.map((index) => broker.publish('readings', [{ key: null, value: bytes(size, index) }])),
+    );
+  database.run('pragma max_page_count = 40');
+  const refused = await publishEach(20_000);
+  expect(refused.every(({ status }) => status === 'rejected')).toBe(true);
+  database.run('pragma max_page_count = 1000000');
+  await publishEach(1);
+  const { blocks, arrived } = consume(0n);
+  await arrived(17);
+  const messages = blocks.flatMap((block) => block.messages);
+  expect(messages.map(({ offset }) => Number(offset))).toEqual(each);
+  expect(messages.map(({ value }) => value?.[0])).toEqual(each);
+});
+
+test('closing takes what was published before', async () => {
+  const publishing = publish(1, 1);
+  await broker.close();
+  await publishing;
+  expect(database.query('select count(*) from log').values()).toEqual([[2]]);
+});
+
 test('an empty log begins and ends at 0, and publishing nothing changes nothing', async () => {
   expect(await broker.watermarks(0)).toEqual({ start: 0n, end: 0n });
   await broker.publish('readings', []);

@@ -22,6 +22,13 @@ type LogRow = {
   readonly headers: string;
 };
 
+type Publication = {
+  readonly to: string;
+  readonly messages: readonly Outgoing[];
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+};
+
 export function createSqliteBroker({
   database,
   topic,
@@ -41,21 +48,38 @@ export function createSqliteBroker({
   const append = database.query(
     'insert into log (topic, "offset", time_ms, key, value, headers) values (?, ?, ?, ?, ?, ?)',
   );
-  const appendAll = database.transaction((to: string, messages: readonly Outgoing[]) => {
-    const { end } = takeOffsets.get(to, messages.length) as { end: number };
+  const appendAll = database.transaction((publications: readonly Publication[]) => {
     const timeMs = now();
-    for (const [index, { key, value, headers }] of messages.entries()) {
-      const keyBytes = typeof key === 'string' ? utf8.encode(key) : key;
-      append.run(to, end - messages.length + index, timeMs, keyBytes, value, JSON.stringify(headers ?? {}));
+    for (const { to, messages } of publications) {
+      const { end } = takeOffsets.get(to, messages.length) as { end: number };
+      for (const [index, { key, value, headers }] of messages.entries()) {
+        const keyBytes = typeof key === 'string' ? utf8.encode(key) : key;
+        append.run(to, end - messages.length + index, timeMs, keyBytes, value, JSON.stringify(headers ?? {}));
+      }
     }
   });
 
+  let waiting: Publication[] = [];
   let fetchFrom: bigint | undefined;
   let isClosed = false;
   let loop: Promise<void> = Promise.resolve();
   let wake = () => {};
   const { promise: left, reject: leave } = Promise.withResolvers<never>();
   left.catch(() => {}); // It is no error when nobody waits for it.
+
+  /** Takes all that was published since the last time in one transaction: a sync to the disk is what costs. */
+  function appendWaiting(): void {
+    const publications = waiting;
+    waiting = [];
+    try {
+      appendAll.immediate(publications);
+    } catch (error) {
+      for (const { reject } of publications) reject(error);
+      return;
+    }
+    for (const { resolve } of publications) resolve();
+    if (publications.some(({ to }) => to === topic)) wake();
+  }
 
   /** Rejects only when the file cannot be read any more, and then the process has to end. */
   async function deliver(handlers: BlockHandlers): Promise<void> {
@@ -111,9 +135,9 @@ export function createSqliteBroker({
       return Promise.resolve({ start: BigInt(start ?? end), end: BigInt(end) });
     },
     publish: (to, messages) =>
-      Promise.try(() => {
-        appendAll.immediate(to, messages);
-        if (to === topic) wake();
+      new Promise((resolve, reject) => {
+        waiting.push({ to, messages, resolve, reject });
+        if (waiting.length === 1) setImmediate(appendWaiting);
       }),
     reportPosition() {},
     isReady: () => !isClosed,
@@ -122,6 +146,7 @@ export function createSqliteBroker({
       leave(new Error('the log is being closed'));
       wake();
       await loop;
+      if (waiting.length > 0) appendWaiting();
     },
   };
 }

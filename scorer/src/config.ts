@@ -83,7 +83,7 @@ export const bounds = {
   partitionsConcurrentMax: 2,
   /** Messages and bytes of one block of the embedded log: SQLite holds up everything else while it stores a block. */
   embeddedBlockMessagesMax: 2_000,
-  embeddedBlockSizeMax: 128 << 10,
+  embeddedBlockSizeMax: 64 << 10,
   /** Kafka requests that take longer have failed. */
   requestTimeoutMs: 10_000,
   /** A transaction not done by then counts as failed. Shorter than the session. */

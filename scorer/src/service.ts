@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises';
 import { Engine } from '@lonetree/core-wasm';
 import { createApp } from './app.ts';
 import type { Broker } from './broker.ts';
-import { createKafkaBroker } from './broker-kafka.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
 import { bounds, type Config } from './config.ts';
 import type { Logger } from './log.ts';
@@ -11,7 +10,7 @@ import { createMetrics } from './metrics.ts';
 import { createPipeline, type PipelineObserver } from './pipeline.ts';
 import { openDatabase } from './sqlite.ts';
 import type { Store } from './store.ts';
-import { createPostgresStore, type FaultPoint } from './store-postgres.ts';
+import type { FaultPoint } from './store-postgres.ts';
 import { createSqliteStore } from './store-sqlite.ts';
 
 export type Service = {
@@ -153,6 +152,9 @@ async function createAdapters(
       store: createSqliteStore({ database, group, topic, retentionDays: backend.retentionDays }),
     };
   }
+  // Only here: the embedded mode starts faster and smaller without these clients.
+  const { createKafkaBroker } = await import('./broker-kafka.ts');
+  const { createPostgresStore } = await import('./store-postgres.ts');
   return {
     broker: createKafkaBroker({
       brokers: backend.brokers,

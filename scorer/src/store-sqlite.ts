@@ -57,15 +57,10 @@ export function createSqliteStore({ database, group, topic, retentionDays }: Sql
   function insertSegment({ partition, modelId, block }: Verdicts, segment: Segment, storedAt: number): void {
     for (let index = 0; index < segment.rowCount; index += 1) {
       const row = segment.rowStart + index;
-      const first = row * block.valueStride;
-      // JSON writes NaN as null, which is what a missing value is.
-      const values = JSON.stringify(
-        Array.from(block.values.subarray(first, first + block.featureCount), shortFloat32),
-      );
       const severity = block.severities[row] as number;
       // biome-ignore format: a row of the table
       insertPrediction.run(
-        topic, partition, segment.offset, index, block.times[row] as number, block.station(row), values,
+        topic, partition, segment.offset, index, block.times[row] as number, block.station(row), valuesOf(block, row),
         block.scores[row] as number, Number.isNaN(severity) ? null : severity, block.isAnomaly[row] as number,
         modelId, storedAt,
       );
@@ -163,6 +158,16 @@ export function countStoredReadings(
     )
     .get(group, topic) as { count: number };
   return count;
+}
+
+/** A JSON list of the row's values, null where missing. By hand: lists and their elements would be most of a block's garbage. */
+function valuesOf({ values, valueStride, featureCount }: Verdicts['block'], row: number): string {
+  let text = '';
+  for (let at = row * valueStride; at < row * valueStride + featureCount; at += 1) {
+    const value = values[at] as number;
+    text += `${text === '' ? '' : ','}${Number.isNaN(value) ? 'null' : shortFloat32(value)}`;
+  }
+  return `[${text}]`;
 }
 
 type Deadlines = { readonly verdictsBeforeMs: number; readonly readingsBeforeMs: number };
