@@ -28,10 +28,14 @@ const twoTo32 = 2 ** 32;
 const fixedRowSize =
   2 + 4 + (4 + 4) + (4 + 8) + (4 + 4) + (4 + 8) + 4 + (4 + 20) + (4 + 8) + (4 + 4) + (4 + 1) + (4 + 4);
 
-/** One COPY stream with all rows of the block. Missing values and severities are NULL. Waits for nothing. */
+/**
+ * One COPY stream with all rows of the block. Missing values and severities are NULL. Waits for nothing. `reserve` gives
+ * the memory: at least so many bytes, whatever they hold.
+ */
 export function encodePredictions(
   topic: string,
   { partition, modelId, block, segments }: Verdicts,
+  reserve: (size: number) => Uint8Array = (size) => new Uint8Array(size),
 ): Uint8Array {
   const topicBytes = new TextEncoder().encode(topic);
   const {
@@ -49,8 +53,9 @@ export function encodePredictions(
   let stationsSize = 0;
   for (const length of stationLength) stationsSize += length;
   const rowSizeMax = fixedRowSize + topicBytes.length + 8 * featureCount;
-  const bytes = new Uint8Array(headerSize + block.rowCount * rowSizeMax + stationsSize + trailerSize);
-  const view = new DataView(bytes.buffer);
+  const bytes = reserve(headerSize + block.rowCount * rowSizeMax + stationsSize + trailerSize);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  bytes.fill(0, 0, headerSize);
   bytes.set(signature);
   let at = headerSize;
   for (const { offset, rowStart, rowCount } of segments) {

@@ -1,6 +1,7 @@
 // The store on PostgreSQL: binary COPY and the position in one transaction. The only file that knows the client.
 import type { Model } from '@lonetree/core-wasm';
 import type { Sql, TransactionSql } from 'postgres';
+import { createBuffers } from './buffers.ts';
 import { anomalyColumns, encodeAnomalies } from './copy-anomalies.ts';
 import { encodePredictions, predictionColumns } from './copy-format.ts';
 import { migrations } from './migrations-postgres.ts';
@@ -39,11 +40,14 @@ export type FaultPoint =
 
 /** So much is handed to the client at once: it copies what it is given. */
 const copyPieceSize = 1 << 20;
+/** An encoded block of more bytes is rare: its memory is not kept. */
+const keptBufferSizeMax = 16 << 20;
 
 export function createPostgresStore(options: PostgresOptions): Store {
   const { url, group, topic, deadlineMs, connectTimeoutMs } = options;
   const atFaultPoint = options.atFaultPoint ?? (() => {});
   const common = { url, connectTimeoutMs, deadlineMs };
+  const buffers = createBuffers({ countMax: options.connectionCount, sizeMax: keptBufferSizeMax });
   const blocks = createClient({
     ...common,
     applicationName: `lonetree ${group}`,
@@ -83,7 +87,17 @@ export function createPostgresStore(options: PostgresOptions): Store {
       const { partition, anomalies, modelId } = verdicts;
       const [from, next] = [String(verdicts.from), String(verdicts.next)];
       // The block's memory is used again from the first wait on.
-      const predictions = verdicts.block.rowCount === 0 ? null : encodePredictions(topic, verdicts);
+      let encoded: Uint8Array | undefined;
+      const reserve = (size: number) => {
+        encoded = buffers.take(size);
+        return encoded;
+      };
+      const predictions = verdicts.block.rowCount === 0 ? null : encodePredictions(topic, verdicts, reserve);
+      const settle = (isStored: boolean) => {
+        // After a failure the server's answer is open: the client may still hold it.
+        if (encoded !== undefined) buffers.giveBack(encoded);
+        return isStored;
+      };
       const fenced = new Error('fenced');
       atFaultPoint('before-begin');
       return blocks.run((db) =>
@@ -113,12 +127,12 @@ export function createPostgresStore(options: PostgresOptions): Store {
           })
           .then((isMoved) => {
             atFaultPoint('after-commit');
-            return isMoved;
+            return settle(isMoved);
           })
           .catch((error: unknown) => {
             if (error !== fenced) throw error;
             atFaultPoint('fenced');
-            return false;
+            return settle(false);
           }),
       );
     },
