@@ -9,15 +9,13 @@ import {
   reserveRows,
   rowCount,
   rowCountMax,
-  rowSize,
-  rows,
   setRowCount,
   showMissing,
   storeColumn,
   sums,
 } from './rows';
+import { readyTables, sumBlock, useTables } from './sums';
 import { judge, prepareVerdicts } from './verdict';
-import { walk } from './walk';
 
 export {
   ignoredFeatureCount,
@@ -45,14 +43,15 @@ export {
   times,
   verdicts,
 } from './rows';
+export { useTables } from './sums';
 export { abnormalCount, reasons } from './verdict';
 
 const inputSizeMin: usize = 1 << 16;
 let input: usize = 0;
 let inputCapacity: usize = 0;
 
-/** Where the host shall put a forest file of `size` bytes; 0 without memory. */
-export function reserveForest(size: usize): usize {
+/** Where the host shall put a forest file, or the tables for it, of `size` bytes; 0 without memory. */
+export function reserve(size: usize): usize {
   return allocate(size);
 }
 
@@ -72,13 +71,27 @@ function selfTest(): i32 {
     const expected = testSums + ((<usize>done) << 3);
     sumRows();
     if (memory.compare(sums, expected, (<usize>count) << 3) != 0) return Refusal.selfTest;
-    const few = min(count, 7);
-    walk(rows, rowSize, few, sums);
+    const few = min(count, 3);
+    setRowCount(few);
+    sumRows();
     if (memory.compare(sums, expected, (<usize>few) << 3) != 0) return Refusal.selfTest;
     done += count;
   }
   begin();
   return Refusal.none;
+}
+
+/** Takes an engine's tables that the host put at `at` (64-aligned); the trees are still walked. False: not this model's. */
+export function loadTables(at: usize, size: usize): bool {
+  return readyTables(at, size);
+}
+
+/** Whether the self-test passes with the tables. Run often before they are used, so that their code is compiled by then. */
+export function testTables(): bool {
+  useTables(true);
+  const refusal = selfTest();
+  useTables(false);
+  return refusal == Refusal.none;
 }
 
 /** Forgets the block. */
@@ -115,7 +128,7 @@ export function loadRows(at: usize, count: u32): bool {
 /** Path-length sums of all rows of the block. */
 export function sumRows(): void {
   hideMissing();
-  walk(rows, rowSize, rowCount, sums);
+  sumBlock();
 }
 
 /** Scores and judges all rows of the block. False without memory. */

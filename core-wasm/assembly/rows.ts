@@ -112,7 +112,7 @@ export function setStation(row: u32, place: u32, size: u32): void {
   store<u32>(stationSizes + ((<usize>row) << 2), size);
 }
 
-let hasMissing: bool = false;
+export let hasMissing: bool = false;
 let isMissingShown: bool = false;
 
 /** A value as sensors mean it: not finite, or too large for float32 to be trusted, is missing. */

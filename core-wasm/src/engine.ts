@@ -1,7 +1,10 @@
 // The host of the WebAssembly module: loads a forest, hands messages over, shows the results. It computes nothing itself.
 import { readFile } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
+
 import { type Model, readModel } from './model.ts';
 import { ForestRefused, forestRefusal, type Rejection, rejection } from './refusals.ts';
+import { buildTablesAside, lineSize, type TableEngine } from './tables/index.ts';
 
 /** A message of more bytes is rejected without a look at it. */
 export const messageSizeMax = 16 << 20;
@@ -46,9 +49,12 @@ export type Block = {
 
 type Kernel = {
   readonly memory: WebAssembly.Memory;
-  reserveForest(size: number): number;
+  reserve(size: number): number;
   loadForest(at: number, size: number): number;
   refusalPlace(): number;
+  loadTables(at: number, size: number): number;
+  testTables(): number;
+  useTables(isUsed: boolean): void;
   begin(): void;
   reserveInput(size: number): number;
   append(at: number, size: number): number;
@@ -84,6 +90,10 @@ type Address =
 /** What the module's `append` answers instead of a number of readings; see assembly/batch.ts. */
 const appendRejected = -1;
 const appendFull = -2;
+/** Tables are copied in pieces, and scoring goes on in between. */
+const copySizeMax = 1 << 20;
+/** Self-tests until the runtime has compiled what it runs. */
+const warmUpCount = 60;
 const shownNameSizeMax = 80;
 const reasonKinds = ['forest', 'high', 'low', 'missing'] as const;
 const featuresPerKind = 1024;
@@ -101,10 +111,13 @@ export class Engine {
   /** The most readings of one block. */
   readonly rowCountMax: number;
   readonly #kernel: Kernel;
+  readonly #file: { readonly at: number; readonly size: number };
+  #scoring: 'walk' | TableEngine = 'walk';
 
-  private constructor(kernel: Kernel, model: Model) {
+  private constructor(kernel: Kernel, file: { readonly at: number; readonly size: number }) {
     this.#kernel = kernel;
-    this.model = model;
+    this.#file = file;
+    this.model = readModel(this.#forest());
     this.rowCountMax = kernel.rowCountMax.value >>> 0;
   }
 
@@ -114,12 +127,50 @@ export class Engine {
       throw new ForestRefused('size', `it has ${forest.length} bytes; the most is ${forestSizeMax}.`);
     const instance = await WebAssembly.instantiate(await compileOnce(), {});
     const kernel = instance.exports as unknown as Kernel;
-    const at = kernel.reserveForest(forest.length) >>> 0;
+    const at = kernel.reserve(forest.length) >>> 0;
     if (at === 0) throw new ForestRefused('memory', 'there is not enough memory to load it.');
     new Uint8Array(kernel.memory.buffer, at, forest.length).set(forest);
     const code = kernel.loadForest(at, forest.length);
     if (code !== 0) throw forestRefusal(code, kernel.refusalPlace() >>> 0);
-    return new Engine(kernel, readModel(forest));
+    return new Engine(kernel, { at, size: forest.length });
+  }
+
+  /** How path-length sums are found: along the trees, or by look-ups. All give the same bits. */
+  get scoring(): 'walk' | TableEngine {
+    return this.#scoring;
+  }
+
+  /**
+   * Makes scoring faster where the forest allows: builds tables for the first of the engines that it fits, in a thread of
+   * their own, and switches over between two blocks. False: the forest fits none or would gain nothing, and is walked as
+   * before.
+   */
+  async accelerate(engines: readonly TableEngine[] = ['grid', 'cells']): Promise<boolean> {
+    const kernel = this.#kernel;
+    const built = await buildTablesAside(this.#forest().slice(), engines);
+    if (built === null) return false;
+    const { engine, tables } = built;
+    const reserved = kernel.reserve(tables.byteLength + lineSize) >>> 0;
+    if (reserved === 0) return false;
+    const at = Math.ceil(reserved / lineSize) * lineSize;
+    for (let from = 0; from < tables.byteLength; from += copySizeMax) {
+      const piece = new Uint8Array(tables, from, Math.min(copySizeMax, tables.byteLength - from));
+      new Uint8Array(kernel.memory.buffer, at + from, piece.length).set(piece);
+      await setImmediate();
+    }
+    if (kernel.loadTables(at, tables.byteLength) === 0) return false;
+    for (let count = 0; count < warmUpCount; count += 1) {
+      if (kernel.testTables() === 0)
+        throw new Error(`assertion failed: the ${engine} tables fail the model's self-test`);
+      await setImmediate();
+    }
+    kernel.useTables(true);
+    this.#scoring = engine;
+    return true;
+  }
+
+  #forest(): Uint8Array {
+    return new Uint8Array(this.#kernel.memory.buffer, this.#file.at, this.#file.size);
   }
 
   /** Forgets the block; its views are dead from here on. */

@@ -58,7 +58,8 @@ export function readModel(forest: Uint8Array): Model {
   };
 }
 
-function readSections(forest: Uint8Array, view: DataView): Map<string, Uint8Array> {
+/** The file's sections by their ids. */
+export function readSections(forest: Uint8Array, view: DataView): Map<string, Uint8Array> {
   const sections = new Map<string, Uint8Array>();
   for (let index = 0; index < view.getUint32(20, true); index += 1) {
     const entry = headerSize + 16 * index;

@@ -24,6 +24,8 @@ export type ForestShape = {
   readonly hasGuards?: boolean;
   /** Values that thresholds are drawn from, so that rows can tie with them. */
   readonly thresholds?: readonly number[];
+  /** What leaves' values are drawn from; by default all differ. */
+  readonly leafValues?: readonly number[];
 };
 
 export const tieValues = [-2.5, -1, -0.5, 0, 0.25, 0.5, 1, 1.5, 2, 3].map(Math.fround);
@@ -55,7 +57,7 @@ function averagePathLength(count: number): number {
 
 function drawTree(
   random: Random,
-  { featureCount, depthMax, thresholds = tieValues }: ForestShape,
+  { featureCount, depthMax, thresholds = tieValues, leafValues }: ForestShape,
 ): PlainTree {
   const depthLimit = random.below(depthMax + 1);
   const depths = [0];
@@ -72,7 +74,7 @@ function drawTree(
       feature: isSplit ? random.below(Math.min(featureCount, 200)) : 0,
       isMissingRight: isSplit && random.chance(0.5),
       left: isSplit ? depths.length : index,
-      value: depth + random.next() * 5,
+      value: leafValues === undefined ? depth + random.next() * 5 : random.pick(leafValues),
     });
     if (isSplit) depths.push(depth + 1, depth + 1);
   }

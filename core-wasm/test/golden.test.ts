@@ -73,45 +73,57 @@ const differenceCount = (a: Float64Array, b: Float64Array) => {
   return count;
 };
 
-test("path-length sums are scikit-learn's, bit for bit, and scores within 2.3e-16: nine models, 50,000 hard rows each", async () => {
+/** The model with each engine that it fits, walking first. */
+async function* enginesOf(golden: Case): AsyncGenerator<Engine> {
+  yield await engineOf(golden);
+  for (const name of ['cells', 'grid'] as const) {
+    const engine = await engineOf(golden);
+    if (await engine.accelerate([name])) yield engine;
+  }
+}
+
+test("path-length sums are scikit-learn's, bit for bit, and scores within 2.3e-16: nine models, every engine, 50,000 hard rows each", async () => {
   expect(manifest.models.map(({ name }) => name)).toEqual(
     ['100x256', '200x512', '300x1024'].flatMap((size) => [3, 9, 21].map((features) => `${size}-${features}`)),
   );
+  const used = new Map<string, number>();
   for (const golden of manifest.models) {
-    const engine = await engineOf(golden);
     const sums = float64s(golden.sums);
     const scores = float64s(golden.scores);
-    let rowCount = 0;
-    let differing = 0;
-    let farthest = 0;
-    for (const { first, block } of scoreThroughProtobuf(golden, engine, 9_999)) {
-      rowCount += block.rowCount;
-      differing += differenceCount(block.sums, sums.subarray(first, first + block.rowCount));
-      for (const [row, score] of block.scores.entries())
-        farthest = Math.max(farthest, Math.abs(score - (scores[first + row] as number)));
+    for await (const engine of enginesOf(golden)) {
+      used.set(engine.scoring, (used.get(engine.scoring) ?? 0) + 1);
+      let rowCount = 0;
+      let differing = 0;
+      let farthest = 0;
+      for (const { first, block } of scoreThroughProtobuf(golden, engine, 9_999)) {
+        rowCount += block.rowCount;
+        differing += differenceCount(block.sums, sums.subarray(first, first + block.rowCount));
+        for (const [row, score] of block.scores.entries())
+          farthest = Math.max(farthest, Math.abs(score - (scores[first + row] as number)));
+      }
+      const name = `${golden.name} ${engine.scoring}`;
+      console.error(
+        `${name}: ${rowCount} rows, ${differing} sums differ, scores differ by at most ${farthest}`,
+      );
+      expect({ name, rowCount, differing }).toEqual({ name, rowCount: 50_000, differing: 0 });
+      expect(farthest).toBeLessThan(2.3e-16);
     }
-    console.error(
-      `${golden.name}: ${rowCount} rows, ${differing} sums differ, scores differ by at most ${farthest}`,
-    );
-    expect({ name: golden.name, rowCount, differing }).toEqual({
-      name: golden.name,
-      rowCount: 50_000,
-      differing: 0,
-    });
-    expect(farthest).toBeLessThan(2.3e-16);
   }
+  expect(used.get('walk')).toBe(9);
+  expect(used.get('cells')).toBe(8);
 }, 600_000);
 
 test('batches of 1 to 17 rows get the same sums as large ones', async () => {
   for (const golden of manifest.models) {
-    const engine = await engineOf(golden);
     const rows = float32s(golden.rows);
     const sums = float64s(golden.sums);
     const width = golden.features.length;
-    for (let count = 1; count <= 17; count += 1) {
-      const first = count * 997;
-      engine.loadRows(rows.subarray(first * width), count);
-      expect(differenceCount(engine.sumRows(), sums.subarray(first, first + count))).toBe(0);
+    for await (const engine of enginesOf(golden)) {
+      for (let count = 1; count <= 17; count += 1) {
+        const first = count * 997;
+        engine.loadRows(rows.subarray(first * width), count);
+        expect(differenceCount(engine.sumRows(), sums.subarray(first, first + count))).toBe(0);
+      }
     }
   }
 }, 120_000);
