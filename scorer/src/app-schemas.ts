@@ -90,6 +90,9 @@ export const modelSchema = z
       .describe('nominal share of ordinary readings called abnormal; null without guards'),
     meta: z.record(z.string(), z.unknown()).nullable().describe('what made the file'),
     loadedAt: z.iso.datetime(),
+    engine: z
+      .enum(['walk', 'cells', 'grid'])
+      .describe('how scores are found: along the trees, or by look-ups; the same bits'),
   })
   .openapi('Model');
 

@@ -166,7 +166,8 @@ test('the model is told with its features, units and file digest', async () => {
   const { status, body } = await ask('/v1/model');
   expect(status).toBe(200);
   const sha256 = new Bun.CryptoHasher('sha256').update(readFileSync(modelFile)).digest('hex');
-  expect(body).toMatchObject({ name: 'default', sha256, features: ['temperature', 'humidity', 'sound'] });
+  const features = ['temperature', 'humidity', 'sound'];
+  expect(body).toMatchObject({ name: 'default', sha256, features, engine: 'walk' });
 });
 
 test('JSON and Protobuf bring the same verdicts, in the order of the readings', async () => {

@@ -1,6 +1,6 @@
 // The HTTP interface: health, metrics, scoring on request, readings into the log, verdicts out of the store.
 import { createRoute, OpenAPIHono, type z } from '@hono/zod-openapi';
-import type { Block } from '@lonetree/core-wasm';
+import type { Block, Engine } from '@lonetree/core-wasm';
 import { HTTPException } from 'hono/http-exception';
 import { firstStation, readBatch } from './app-body.ts';
 import { answerProblem, Problem, refusedReadings } from './app-problems.ts';
@@ -25,7 +25,11 @@ import type { Metrics } from './metrics.ts';
 import type { ActiveModel, Scoring } from './pipeline.ts';
 import type { AnomalyRecord, PredictionRecord, Store } from './store.ts';
 
-type NamedModel = ActiveModel & { readonly loadedAtMs: number; readonly name: string };
+type NamedModel = ActiveModel & {
+  readonly engine: Pick<Engine, 'scoring'>;
+  readonly loadedAtMs: number;
+  readonly name: string;
+};
 
 export type AppOptions = {
   readonly store: Store;
@@ -115,7 +119,10 @@ function addStateRoutes(app: OpenAPIHono, { activeModel, notReady, metrics }: Ap
       const { engine, name, loadedAtMs } = loaded(activeModel());
       const { summary: _, features, units, ...model } = engine.model;
       const loadedAt = new Date(loadedAtMs).toISOString();
-      return context.json({ name, ...model, features: [...features], units: [...units], loadedAt }, 200);
+      return context.json(
+        { name, ...model, features: [...features], units: [...units], loadedAt, engine: engine.scoring },
+        200,
+      );
     },
   );
 }

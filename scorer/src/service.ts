@@ -34,6 +34,7 @@ export class StartError extends Error {}
 
 export async function startService(config: Config, log: Logger, hooks: ServiceHooks): Promise<Service> {
   const engine = await loadEngine(config.modelFile);
+  void accelerate(engine, log);
   const { broker, store } = await createAdapters(config, log, hooks);
   const metrics = createMetrics();
   const stopping = new AbortController();
@@ -131,6 +132,16 @@ async function loadEngine(file: string): Promise<Engine> {
   return await Engine.load(bytes).catch((error: Error) => {
     throw new StartError(`${file}: ${error.message}`, { cause: error });
   });
+}
+
+/** Scoring has begun before this, and goes on as it is if this fails. */
+async function accelerate(engine: Engine, log: Logger): Promise<void> {
+  try {
+    await engine.accelerate();
+    log.info({ engine: engine.scoring }, 'scoring engine chosen');
+  } catch (error) {
+    log.warn({ err: error }, 'the faster scoring engine could not be made ready: trees are walked');
+  }
 }
 
 async function createAdapters(
