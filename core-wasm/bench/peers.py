@@ -1,31 +1,39 @@
-"""Measures scikit-learn and onnxruntime for the benchmark: one JSON request a line on stdin, one answer a line on stdout.
+"""Measures peers written in or for Python: one JSON request a line on stdin, one answer a line on stdout.
 
-{"prepare": {"features", "trees", "samples", "rows", "directory"}} fits a forest and writes model.skops, rows.f32, sums.f64.
+{"prepare": {"features", "trees", "samples", "rows", "directory", "peers"}} fits a forest, writes model.skops, single.onnx,
+rows.f32 and sums.f64 (path-length sums); answers which of the peers are there, and why others are not.
 {"measure": NAME, "batch": N, "seconds": S} answers nanoseconds a row, each call on other rows of the prepared ones.
 {"check": NAME} answers the largest difference of NAME's scores from scikit-learn's.
 """
 
+import contextlib
 import json
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import skops.io
 import sklearn
+import skops.io
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
-try:
-    import onnx
-    import onnxruntime
-    from onnx import TensorProto, helper
-except ImportError:  # the peer is reported as missing
-    onnxruntime = None
+Rows = NDArray[np.float32]
+Scores = Callable[[Any], NDArray[Any]]
 
-Scores = Callable[[NDArray[np.float32]], NDArray[Any]]
+
+class Peer(NamedTuple):
+    """`score` takes what `load` makes of rows, shape (n, features); loading is not measured, as nobody's is."""
+
+    version: str
+    load: Callable[[Rows], Any]
+    score: Scores
+
+
+def as_they_are(rows: Rows) -> Rows:
+    return rows
 
 
 def simulated_rows(count: int, feature_count: int, generator: np.random.Generator) -> NDArray[np.float32]:
@@ -41,6 +49,9 @@ def simulated_rows(count: int, feature_count: int, generator: np.random.Generato
 
 def single_ensemble(forest: IsolationForest) -> bytes:
     """All trees as one ONNX TreeEnsembleRegressor that adds up the leaves' path lengths."""
+    import onnx
+    from onnx import TensorProto, helper
+
     attributes: dict[str, list[Any]] = {
         name: []
         for name in (
@@ -80,50 +91,123 @@ def single_ensemble(forest: IsolationForest) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def path_length_sums(forest: IsolationForest, rows: Rows) -> NDArray[np.float64]:
+    """What scikit-learn adds up before it makes scores of it, in its order and precision, shape (n,)."""
+    sums = np.zeros(len(rows))
+    for tree, (estimator, features) in enumerate(zip(forest.estimators_, forest.estimators_features_, strict=True)):
+        leaves = estimator.tree_.apply(np.ascontiguousarray(rows[:, features]))
+        sums += forest._decision_path_lengths[tree][leaves] + forest._average_path_length_per_tree[tree][leaves] - 1.0
+    return sums
+
+
+def onnx_session(model: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def make_onnxruntime_single(forest: IsolationForest, _: Path) -> Peer:
+    import onnxruntime
+
+    session = onnx_session(single_ensemble(forest))
+    denominator = len(forest.estimators_) * path_length_of(forest.max_samples_)
+    return Peer(
+        onnxruntime.__version__, as_they_are, lambda x: -np.exp2(-session.run(None, {"rows": x})[0][:, 0] / denominator)
+    )
+
+
+def make_onnxruntime_skl2onnx(forest: IsolationForest, _: Path) -> Peer:
+    import onnxruntime
+    import skl2onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
+    inputs = [("rows", FloatTensorType([None, forest.n_features_in_]))]
+    model = skl2onnx.convert_sklearn(forest, initial_types=inputs, target_opset={"": 17, "ai.onnx.ml": 3})
+    session = onnx_session(model.SerializeToString())
+    # skl2onnx's second output is the decision function, score − offset.
+    version = f"{skl2onnx.__version__} on onnxruntime {onnxruntime.__version__}"
+    return Peer(version, as_they_are, lambda x: session.run(None, {"rows": x})[1][:, 0] + forest.offset_)
+
+
+def make_tl2cgen(forest: IsolationForest, folder: Path) -> Peer:
+    import tl2cgen
+    import treelite
+
+    library = folder / "tl2cgen.so"
+    with contextlib.redirect_stdout(sys.stderr):
+        tl2cgen.export_lib(
+            treelite.sklearn.import_model(forest),
+            toolchain="gcc",
+            libpath=library,
+            params={"parallel_comp": 8},
+            options=["-O3", "-march=native"],
+        )
+        predictor = tl2cgen.Predictor(library, nthread=1)
+    return Peer(
+        f"{tl2cgen.__version__}, treelite {treelite.__version__}, gcc -O3 -march=native",
+        lambda rows: tl2cgen.DMatrix(rows, dtype="float32"),
+        lambda matrix: -predictor.predict(matrix)[:, 0, 0],
+    )
+
+
+MAKERS: dict[str, Callable[[IsolationForest, Path], Peer]] = {
+    "sklearn": lambda forest, _: Peer(sklearn.__version__, as_they_are, forest.score_samples),
+    "onnxruntime-single": make_onnxruntime_single,
+    "onnxruntime-skl2onnx": make_onnxruntime_skl2onnx,
+    "tl2cgen": make_tl2cgen,
+}
+
+
 class Bench:
     """The prepared forest and rows, and each peer as a function from rows to scores."""
 
-    def prepare(self, features: int, trees: int, samples: int, rows: int, directory: str) -> dict[str, Any]:
+    def prepare(
+        self, features: int, trees: int, samples: int, rows: int, directory: str, peers: list[str]
+    ) -> dict[str, Any]:
         generator = np.random.default_rng(7)
         self.rows = simulated_rows(rows, features, generator)
         training = simulated_rows(20_000, features, generator)
         self.forest = IsolationForest(n_estimators=trees, max_samples=samples, random_state=7, n_jobs=1).fit(training)
-        self.peers: dict[str, Scores] = {"sklearn": self.forest.score_samples}
         self.at = 0
-        denominator = trees * path_length_of(samples)
-        if onnxruntime is not None:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            session = onnxruntime.InferenceSession(single_ensemble(self.forest), options, providers=["CPUExecutionProvider"])
-            self.peers["onnxruntime-single"] = lambda x: -np.exp2(-session.run(None, {"rows": x})[0][:, 0] / denominator)
+        self.peers: dict[str, Peer] = {}
+        missing: dict[str, str] = {}
         path = Path(directory)
+        for name in peers:
+            try:
+                self.peers[name] = MAKERS[name](self.forest, path)
+            except Exception as error:  # noqa: BLE001 -- whatever keeps a peer from running, it is reported as missing
+                missing[name] = f"{type(error).__name__}: {error}"
         skops.io.dump(self.forest, path / "model.skops")
+        (path / "single.onnx").write_bytes(single_ensemble(self.forest))
         (path / "rows.f32").write_bytes(self.rows.tobytes())
-        (path / "scores.f64").write_bytes(np.asarray(self.forest.score_samples(self.rows), dtype="<f8").tobytes())
-        versions = {"scikit-learn": sklearn.__version__, "numpy": np.__version__, "python": sys.version.split()[0]}
-        if onnxruntime is not None:
-            versions["onnxruntime"] = onnxruntime.__version__
-        return {"peers": list(self.peers), "versions": versions}
+        (path / "sums.f64").write_bytes(path_length_sums(self.forest, self.rows).astype("<f8").tobytes())
+        versions = {name: peer.version for name, peer in self.peers.items()}
+        return {"versions": {"python": sys.version.split()[0], "numpy": np.__version__, **versions}, "missing": missing}
 
     def measure(self, name: str, batch: int, seconds: float) -> float:
-        score = self.peers[name]
+        peer = self.peers[name]
         elapsed, scored, sink = 0.0, 0, 0.0
         while elapsed < seconds or scored == 0:
             if self.at + batch > len(self.rows):
                 self.at = 0
-            part = self.rows[self.at : self.at + batch]
+            part = peer.load(self.rows[self.at : self.at + batch])
             self.at += batch
             began = time.perf_counter()
-            sink += float(score(part)[0])
+            scores = peer.score(part)
             elapsed += time.perf_counter() - began
-            scored += len(part)
+            sink += float(scores[0])
+            scored += batch
         if not np.isfinite(sink):
             raise AssertionError(f"{name} gave a score that is not finite")
         return elapsed / scored * 1e9
 
     def check(self, name: str) -> float:
         part = self.rows[:4096]
-        return float(np.max(np.abs(self.peers[name](part) - self.forest.score_samples(part))))
+        peer = self.peers[name]
+        return float(np.max(np.abs(peer.score(peer.load(part)) - self.forest.score_samples(part))))
 
 
 def path_length_of(samples: int) -> float:

@@ -9,7 +9,8 @@ export type PythonPeers = {
     samples: number;
     rows: number;
     directory: string;
-  }): Promise<{ peers: string[]; versions: Record<string, string> }>;
+    peers: readonly string[];
+  }): Promise<{ versions: Record<string, string>; missing: Record<string, string> }>;
   /** Nanoseconds a row. */
   measure(name: string, batch: number, seconds: number): Promise<number>;
   /** The largest difference from scikit-learn's scores. */

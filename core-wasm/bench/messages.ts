@@ -1,0 +1,181 @@
+// From a message's bytes to columns, and to scores: decoders beside one another, and the whole way through the engine.
+import { readFileSync } from 'node:fs';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { SensorBatchSchema } from '@lonetree/proto';
+import type { Engine } from '../src/index.ts';
+import { interleave, quantile } from './statistics.ts';
+import { loadProtobufjs } from './web-peers.ts';
+
+export type DecodeResult = {
+  readonly name: string;
+  readonly rows: number;
+  readonly features: number;
+  /** Bytes of a message, on average. */
+  readonly size: number;
+  readonly nsPerRow: number;
+  readonly spread: number;
+};
+
+export type WholeWay = {
+  readonly rows: number;
+  /** Microseconds a message, from bytes to scores and verdicts. */
+  readonly p50Us: number;
+  readonly p99Us: number;
+};
+
+const messageCount = 64;
+const startMs = 1_760_000_000_000;
+const protoFile = new URL('../../proto/lonetree/v1/lonetree.proto', import.meta.url);
+
+type Source = { readonly features: readonly string[]; readonly values: Float32Array; readonly rows: number };
+
+const drawValue = ({ features, values, rows }: Source, message: number, row: number, feature: number) =>
+  values[
+    (((message * rows + row) * features.length) % (values.length - features.length)) + feature
+  ] as number;
+
+/** Batches of one station's readings, a second apart. */
+function encodeBatches(source: Source): Uint8Array[] {
+  const { features, rows } = source;
+  return Array.from({ length: messageCount }, (_, message) =>
+    toBinary(
+      SensorBatchSchema,
+      create(SensorBatchSchema, {
+        stations: [`station-${message}`],
+        baseTimeMs: BigInt(startMs),
+        timeDeltasMs: Array.from({ length: rows }, () => 1_000n),
+        columns: features.map((name, feature) => ({
+          name,
+          values: Array.from({ length: rows }, (__, row) => drawValue(source, message, row, feature)),
+        })),
+      }),
+    ),
+  );
+}
+
+/** The same readings as JSON, an object each, as devices send them. */
+function encodeJson(source: Source): Uint8Array[] {
+  const { features, rows } = source;
+  return Array.from({ length: messageCount }, (_, message) => {
+    const readings = Array.from({ length: rows }, (__, row) => ({
+      station: `station-${message}`,
+      time: new Date(startMs + row * 1_000).toISOString(),
+      values: Object.fromEntries(
+        features.map((name, feature) => [name, drawValue(source, message, row, feature)]),
+      ),
+    }));
+    return new TextEncoder().encode(JSON.stringify(readings));
+  });
+}
+
+export async function measureDecoders(options: {
+  readonly engine: Engine;
+  readonly values: Float32Array;
+  readonly rows: number;
+  readonly loadWeb: (file: string) => Promise<unknown>;
+  readonly repetitions: number;
+  readonly seconds: number;
+}): Promise<DecodeResult[]> {
+  const { engine, rows } = options;
+  const { features } = engine.model;
+  const source = { features, values: options.values, rows };
+  const [batches, json] = [encodeBatches(source), encodeJson(source)];
+  const protobufjs = await loadProtobufjs(
+    options.loadWeb,
+    readFileSync(protoFile, 'utf8'),
+    'lonetree.v1.SensorBatch',
+  );
+  const text = new TextDecoder();
+  const decoders = new Map<string, { readonly messages: Uint8Array[]; decode(message: Uint8Array): unknown }>(
+    [
+      [
+        'wasm',
+        {
+          messages: batches,
+          decode(message) {
+            engine.begin();
+            const appended = engine.append(message);
+            if (!('rowCount' in appended) || appended.rowCount !== rows)
+              throw new Error('the engine did not decode the message');
+            return appended;
+          },
+        },
+      ],
+      ['bufbuild', { messages: batches, decode: (message) => fromBinary(SensorBatchSchema, message) }],
+      ['protobufjs', { messages: batches, decode: protobufjs }],
+      ['json', { messages: json, decode: (message) => JSON.parse(text.decode(message)) as unknown }],
+    ],
+  );
+  checkDecoders(decoders, source);
+  const measures = new Map(
+    [...decoders].map(([name, { messages, decode }]) => [
+      name,
+      () => nsPerMessage(messages, decode, options.seconds) / rows,
+    ]),
+  );
+  const title = `decoding, ${rows} readings a message`;
+  const summaries = await interleave(measures, { repetitions: options.repetitions, title });
+  return [...summaries].map(([name, summary]) => {
+    const { messages } = decoders.get(name) as { messages: Uint8Array[] };
+    const size = Math.round(messages.reduce((sum, { length }) => sum + length, 0) / messages.length);
+    return { name, rows, features: features.length, size, ...summary };
+  });
+}
+
+/** All decoders must see the same last value of the last message. */
+function checkDecoders(
+  decoders: ReadonlyMap<string, { readonly messages: Uint8Array[]; decode(message: Uint8Array): unknown }>,
+  source: Source,
+): void {
+  const expected = drawValue(source, messageCount - 1, source.rows - 1, 0);
+  const name = source.features[0] as string;
+  type Columns = { readonly columns: readonly { readonly values: ArrayLike<number> }[] };
+  type Readings = readonly { readonly values: Record<string, number> }[];
+  for (const [decoder, { messages, decode }] of decoders) {
+    const decoded = decode(messages.at(-1) as Uint8Array);
+    if (decoder === 'wasm') continue; // The engine's sums are compared with scikit-learn's.
+    const value =
+      decoder === 'json'
+        ? (decoded as Readings).at(-1)?.values[name]
+        : (decoded as Columns).columns[0]?.values[source.rows - 1];
+    if (value !== expected) throw new Error(`${decoder}: read ${value}, sent was ${expected}`);
+  }
+}
+
+function nsPerMessage(
+  messages: readonly Uint8Array[],
+  decode: (message: Uint8Array) => unknown,
+  seconds: number,
+): number {
+  let count = 0;
+  const began = Bun.nanoseconds();
+  let elapsed = 0;
+  for (; elapsed < seconds * 1e9; elapsed = Bun.nanoseconds() - began) {
+    for (const message of messages) if (decode(message) === undefined) throw new Error('nothing decoded');
+    count += messages.length;
+  }
+  return elapsed / count;
+}
+
+/** Each message alone through `begin`, `append` and `score`, up to its first score. */
+export function measureWholeWay(
+  engine: Engine,
+  values: Float32Array,
+  { rows, count }: { readonly rows: number; readonly count: number },
+): WholeWay {
+  const messages = encodeBatches({ features: engine.model.features, values, rows });
+  const times = new Float64Array(count);
+  let sink = 0;
+  for (let index = -count; index < count; index += 1) {
+    const message = messages[(index + count) % messages.length] as Uint8Array;
+    const began = Bun.nanoseconds();
+    engine.begin();
+    engine.append(message);
+    sink += engine.score().scores[0] as number;
+    // The first half warms up.
+    if (index >= 0) times[index] = Bun.nanoseconds() - began;
+  }
+  if (!(sink < 0)) throw new Error('scores are missing');
+  const us = (p: number) => Number((quantile([...times], p) / 1_000).toPrecision(3));
+  return { rows, p50Us: us(0.5), p99Us: us(0.99) };
+}
