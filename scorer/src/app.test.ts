@@ -115,9 +115,7 @@ const reading = (values: Record<string, number | null>, changes: object = {}) =>
 });
 
 function toProtobuf(rows: readonly Record<string, number | null>[]): Uint8Array<ArrayBuffer> {
-  const encoded = encodeReadings(
-    rows.map((values) => ({ station: 'press-1', timeMs, values: new Map(Object.entries(values)) })),
-  );
+  const encoded = encodeReadings(rows.map((values) => ({ station: 'press-1', timeMs, values })));
   if ('rejected' in encoded) throw new Error(encoded.rejected.detail);
   return new Uint8Array(encoded.batch);
 }
