@@ -97,13 +97,15 @@ function writeBatch(
     previousMs = timeMs;
   }
   writer.join();
+  const column = new Float32Array(readings.length);
+  const columnBytes = new Uint8Array(column.buffer);
   for (const name of names) {
     // A magnitude beyond float32 becomes infinite, which counts as missing.
-    const values = Float32Array.from(readings, (reading) => reading.values[name] ?? Number.NaN);
+    for (const [row, reading] of readings.entries()) column[row] = reading.values[name] ?? Number.NaN;
     writer.tag(batchFields.columns.number, WireType.LengthDelimited).fork();
     writer.tag(columnFields.name.number, WireType.LengthDelimited).string(name);
     // On the wire a list of floats is what it is in memory.
-    writer.tag(columnFields.values.number, WireType.LengthDelimited).bytes(new Uint8Array(values.buffer));
+    writer.tag(columnFields.values.number, WireType.LengthDelimited).bytes(columnBytes);
     writer.join();
   }
   return writer.finish();
@@ -135,7 +137,7 @@ function parseReading(
   fallbackTimeMs: number | undefined,
 ): JsonReading | Refused {
   if (!isObject(item)) return refuse(`Reading ${index} is not an object.`);
-  const { station, time, values, ...rest } = item;
+  const { station, time, values } = item;
   if (typeof station !== 'string' || station === '')
     return refuse(`Reading ${index} has no "station": give its name as text.`, 'no-station');
   const timeMs = parseTime(time, fallbackTimeMs);
@@ -145,7 +147,7 @@ function parseReading(
       'time-out-of-range',
     );
   }
-  if (values === undefined) return { station, timeMs, values: numbersOf(rest) };
+  if (values === undefined) return { station, timeMs, values: numbersOf(item) };
   return refusalOf(values, index) ?? { station, timeMs, values: values as Values };
 }
 
@@ -172,7 +174,8 @@ function refusalOf(values: unknown, index: number): Refused | null {
 function numbersOf(fields: Record<string, unknown>): Values {
   return Object.fromEntries(
     Object.entries(fields).filter(
-      (entry): entry is [string, number | null] => entry[1] === null || typeof entry[1] === 'number',
+      (entry): entry is [string, number | null] =>
+        entry[0] !== 'time' && (entry[1] === null || typeof entry[1] === 'number'),
     ),
   );
 }
