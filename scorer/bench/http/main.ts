@@ -20,17 +20,25 @@ import { compareScores, scoreByScikitLearn } from './scores.ts';
 
 /** Distinct rows, more than any cache of branches remembers. */
 const distinctRowCount = 16_384;
-const requestCountMax = 4_096;
-/** Requests whose scores are compared before anything is timed. */
+/** Requests of each size whose scores are compared before anything is timed. */
 const checkedCount = 64;
 
-type Case = { readonly rows: number; readonly requests: readonly RequestReadings[]; readonly format: Format };
+type Case = {
+  readonly rows: number;
+  readonly format: Format;
+  readonly requests: readonly RequestReadings[];
+  /** scikit-learn's scores of the first `checkedCount` requests. */
+  readonly expected: Float64Array;
+};
 
 const options = readOptions();
 const folder = mkdtempSync(join(tmpdir(), 'lonetree-bench-http-'));
 const servers: ModelServer[] = [];
 try {
   process.stdout.write(`${JSON.stringify(await bench())}\n`);
+} catch (error) {
+  process.stderr.write(`bench:http: ${(error as Error).message}\n`);
+  process.exitCode = 1;
 } finally {
   for (const server of servers) await server.stop();
   rmSync(folder, { recursive: true });
@@ -41,16 +49,12 @@ async function bench(): Promise<Report> {
   const files = { forest: join(folder, 'model.forest'), sklearn: join(folder, 'model.skops') };
   say('training the forest');
   await buildDefaultModel(files.forest, { sklearnFile: files.sklearn });
-  const missing = await startServers(files);
-  const cases = await prepareCases();
+  const [missing, cases] = await Promise.all([startServers(files), prepareCases(files)]);
   let scoreDifferenceMax = 0;
   for (const each of cases) {
-    const requests = each.requests.slice(0, checkedCount);
-    const expected = await scoreByScikitLearn(requests, { model: files.sklearn, folder });
-    for (const server of serversOf(each)) {
-      const difference = await compareScores(server, each.format, { requests, expected });
-      scoreDifferenceMax = Math.max(scoreDifferenceMax, difference);
-    }
+    const checked = { ...each, requests: each.requests.slice(0, checkedCount) };
+    for (const server of serversOf(each))
+      scoreDifferenceMax = Math.max(scoreDifferenceMax, await compareScores(server, checked));
   }
   const http: Result[] = [];
   for (const each of cases) http.push(...(await measureCase(each)));
@@ -102,14 +106,22 @@ async function startServers(files: ForestFiles): Promise<Report['missing']> {
   return missing;
 }
 
-async function prepareCases(): Promise<Case[]> {
-  const cases: Case[] = [];
-  for (const rows of options.rows) {
-    const requestCount = Math.min(requestCountMax, Math.ceil(distinctRowCount / rows));
-    const requests = await simulateRequests({ requestCount, rowCount: rows });
-    for (const format of ['json', 'protobuf'] as const) cases.push({ rows, requests, format });
+async function prepareCases({ sklearn }: ForestFiles): Promise<Case[]> {
+  const workloads: (readonly RequestReadings[])[] = [];
+  for (const rowCount of options.rows) {
+    const requestCount = Math.ceil(distinctRowCount / rowCount);
+    workloads.push(await simulateRequests({ requestCount, rowCount }));
   }
-  return cases;
+  const checked = workloads.flatMap((requests) => requests.slice(0, checkedCount));
+  const scores = await scoreByScikitLearn(checked, { model: sklearn, folder });
+  let start = 0;
+  return workloads.flatMap((requests, index) => {
+    const rows = options.rows[index] as number;
+    const end = start + rows * Math.min(checkedCount, requests.length);
+    const expected = scores.subarray(start, end);
+    start = end;
+    return (['json', 'protobuf'] as const).map((format) => ({ rows, format, requests, expected }));
+  });
 }
 
 function serversOf({ format }: Case): ModelServer[] {

@@ -23,8 +23,15 @@ export async function scoreByScikitLearn(
 /** Answers the farthest distance; throws when it is beyond rounding. */
 export async function compareScores(
   server: ModelServer,
-  format: Format,
-  { requests, expected }: { readonly requests: readonly RequestReadings[]; readonly expected: Float64Array },
+  {
+    format,
+    requests,
+    expected,
+  }: {
+    readonly format: Format;
+    readonly requests: readonly RequestReadings[];
+    readonly expected: Float64Array;
+  },
 ): Promise<number> {
   let farthest = 0;
   let row = 0;
