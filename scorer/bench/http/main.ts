@@ -99,8 +99,10 @@ async function startServers(files: ForestFiles): Promise<Report['missing']> {
     try {
       servers.push(await startPeer(files));
     } catch (error) {
-      process.stderr.write(`\n${name} is missing: ${(error as Error).message}\n`);
-      missing.push({ server: name, why: (error as Error).message.split('\n', 1)[0] ?? '' });
+      const { message } = error as Error;
+      process.stderr.write(`\n${name} is missing: ${message}\n`);
+      // The last line of what pip or the server printed.
+      missing.push({ server: name, why: message.trimEnd().split('\n').at(-1) ?? '' });
     }
   }
   return missing;

@@ -25,23 +25,28 @@ class Values(BaseModel):
 
 
 class Reading(BaseModel):
+    """What a station measured at one time."""
+
     station: str = Field(min_length=1)
     time: int
     values: Values
 
 
 class Readings(BaseModel):
+    """The body of a request."""
+
     readings: list[Reading] = Field(min_length=1)
 
 
 class Scores(BaseModel):
+    """The answer, in the order of the readings."""
+
     scores: list[float]
 
 
 # Not in a thread of a pool: it only computes, so that threads would take turns and pay for it.
 @app.post("/v1/score")
 async def score(request: Readings) -> Scores:
-    rows = np.array(
-        [(r.values.temperature, r.values.humidity, r.values.sound) for r in request.readings], dtype=np.float32
-    )
+    """Answer scikit-learn's scores."""
+    rows = np.array([(r.values.temperature, r.values.humidity, r.values.sound) for r in request.readings], dtype=np.float32)
     return Scores(scores=forest.score_samples(rows).tolist())

@@ -16,10 +16,12 @@ class Forest(PythonModel):
     """Rows in, scores out."""
 
     def load_context(self, context: PythonModelContext) -> None:
+        """Load the forest once, when the server starts."""
         self.forest = skops.io.load(context.artifacts["forest"], trusted=["sklearn.tree._tree.Tree"])
         self.forest.set_params(n_jobs=1)
 
     def predict(self, model_input: np.ndarray) -> np.ndarray:
+        """Answer scikit-learn's scores."""
         return self.forest.score_samples(model_input)
 
 
