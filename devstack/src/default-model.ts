@@ -12,13 +12,18 @@ const readingCount = '43825';
 const alarmRate = '0.001';
 const features = 'temperature,humidity,sound';
 
-/** Writes the forest file; answers what the trainer reports, one line of JSON. */
-export async function buildDefaultModel(output: string): Promise<string> {
+/** Writes the forest file, and scikit-learn's where asked for; answers what the trainer reports, one line of JSON. */
+export async function buildDefaultModel(
+  output: string,
+  options: { readonly sklearnFile?: string } = {},
+): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'lonetree-model-'));
   try {
     const rows = join(folder, 'rows.csv');
     await simulate(rows);
+    const { sklearnFile } = options;
     const files = ['--input', rows, '--output', output];
+    if (sklearnFile !== undefined) files.push('--save-sklearn', sklearnFile);
     return await runPython([
       '-m',
       'lonetree_ml',

@@ -28,18 +28,17 @@ export async function readBatch(context: Context, sizeMax: number): Promise<Uint
   return encoded.batch;
 }
 
-async function readBody(request: Request, sizeMax: number): Promise<Uint8Array> {
-  const { headers, body } = request;
-  const tooLarge = () => {
-    const detail = `The most is ${sizeMax} bytes: send the readings in smaller batches.`;
-    return new Problem(413, 'The body is too large', detail, 'too-large');
-  };
+function readBody(request: Request, sizeMax: number): Promise<Uint8Array> {
+  const { headers } = request;
   const size = headers.get('content-length');
-  if (size !== null && !headers.has('transfer-encoding')) {
-    if (Number(size) > sizeMax) throw tooLarge();
-    return new Uint8Array(await request.arrayBuffer().catch(brokenOff));
-  }
-  // Its size is not known before its end.
+  // Of a body in chunks it says nothing.
+  if (size === null || headers.has('transfer-encoding')) return readChunks(request.body, sizeMax);
+  if (Number(size) > sizeMax) throw tooLarge(sizeMax);
+  return request.bytes().catch(brokenOff);
+}
+
+/** The size is not known before the end. */
+async function readChunks(body: Request['body'], sizeMax: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let readSize = 0;
   const reader = body?.getReader();
@@ -47,9 +46,14 @@ async function readBody(request: Request, sizeMax: number): Promise<Uint8Array> 
     const { value } = (await reader?.read().catch(brokenOff)) ?? {};
     if (value === undefined) return Buffer.concat(chunks);
     readSize += value.length;
-    if (readSize > sizeMax) throw tooLarge();
+    if (readSize > sizeMax) throw tooLarge(sizeMax);
     chunks.push(value);
   }
+}
+
+function tooLarge(sizeMax: number): Problem {
+  const detail = `The most is ${sizeMax} bytes: send the readings in smaller batches.`;
+  return new Problem(413, 'The body is too large', detail, 'too-large');
 }
 
 function brokenOff(cause: Error): never {

@@ -2,7 +2,10 @@
 import type { Rejection } from '@lonetree/core-wasm';
 import type { Context } from 'hono';
 
-type ProblemStatus = 400 | 404 | 405 | 413 | 415 | 422 | 500 | 503;
+type ProblemStatus = 400 | 404 | 405 | 413 | 415 | 422 | 500 | 503 | 504;
+
+/** What is not there yet or away for a moment: soon enough to be tried again, not so soon as to be a burden. */
+const retryAfterSeconds = 1;
 
 /** Thrown by whatever finds that a request cannot be served; `answerProblem` is what the client sees of it. */
 export class Problem extends Error {
@@ -10,7 +13,7 @@ export class Problem extends Error {
   readonly title: string;
   /** What is wrong, where, and what to do. */
   readonly detail: string;
-  /** For refused readings: one short word for programs. */
+  /** What became of the readings, one short word for programs. */
   readonly reason: string | undefined;
 
   constructor(status: ProblemStatus, title: string, detail: string, reason?: string) {
@@ -24,6 +27,7 @@ export class Problem extends Error {
 
 export function answerProblem(context: Context, { status, title, detail, reason }: Problem): Response {
   const body = { type: 'about:blank', title, status, detail, ...(reason === undefined ? {} : { reason }) };
+  if (status === 503) context.header('retry-after', String(retryAfterSeconds));
   return context.body(JSON.stringify(body), status, { 'content-type': 'application/problem+json' });
 }
 

@@ -7,7 +7,10 @@ const problemSchema = z
     title: z.string(),
     status: z.int(),
     detail: z.string(),
-    reason: z.string().optional().describe('for refused readings: one short word'),
+    reason: z
+      .string()
+      .optional()
+      .describe('for readings that were refused or are unconfirmed: one short word'),
   })
   .openapi('Problem', { description: 'RFC 9457' });
 
@@ -110,6 +113,11 @@ export const problem = (description: string) => ({
   content: { 'application/problem+json': { schema: problemSchema } },
 });
 
+export const retryProblem = (description: string) => ({
+  ...problem(description),
+  headers: z.object({ 'retry-after': z.string().describe('seconds') }),
+});
+
 export const readingsBody = {
   required: true,
   description: 'Readings in JSON, or a SensorBatch in Protobuf',
@@ -124,5 +132,5 @@ export const refusals = {
   413: problem('the body is too large'),
   415: problem('the content type is neither JSON nor Protobuf'),
   422: problem('the message can be read and not scored'),
-  503: problem('not ready'),
+  503: retryProblem('not ready: nothing was done, and the same request can be sent again'),
 };

@@ -9,7 +9,7 @@ import { Engine } from '@lonetree/core-wasm';
 import { SensorBatchSchema } from '@lonetree/proto';
 import { z } from 'zod';
 import { createApp } from './app.ts';
-import { type Broker, MessageTooLarge } from './broker.ts';
+import { type Broker, MessageTooLarge, NothingPublished } from './broker.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
 import { createMetrics } from './metrics.ts';
 import { createPipeline } from './pipeline.ts';
@@ -32,6 +32,7 @@ let app: ReturnType<typeof createApp>;
 let notReady: string[];
 let isModelLoaded: boolean;
 let logError: Error | null;
+let isLogSilent: boolean;
 let errors: Error[];
 
 beforeEach(async () => {
@@ -46,10 +47,13 @@ beforeEach(async () => {
     now: Date.now,
   });
   logError = null;
+  isLogSilent = false;
   broker = {
     ...logTable,
-    publish: (topic, messages) =>
-      logError === null ? logTable.publish(topic, messages) : Promise.reject(logError),
+    publish(topic, messages) {
+      if (isLogSilent) return new Promise(() => {});
+      return logError === null ? logTable.publish(topic, messages) : Promise.reject(logError);
+    },
   };
   const engine = await Engine.load(readFileSync(modelFile));
   const modelId = await store.registerModel(engine.model, 'default');
@@ -78,6 +82,7 @@ beforeEach(async () => {
     readingsTopic: 'readings',
     bodySizeMax,
     queryRowsMax: 1_000,
+    confirmDeadlineMs: 50,
     onError: (error) => errors.push(error),
   });
 });
@@ -110,9 +115,7 @@ const reading = (values: Record<string, number | null>, changes: object = {}) =>
 });
 
 function toProtobuf(rows: readonly Record<string, number | null>[]): Uint8Array<ArrayBuffer> {
-  const encoded = encodeReadings(
-    rows.map((values) => ({ station: 'press-1', timeMs, values: new Map(Object.entries(values)) })),
-  );
+  const encoded = encodeReadings(rows.map((values) => ({ station: 'press-1', timeMs, values })));
   if ('rejected' in encoded) throw new Error(encoded.rejected.detail);
   return new Uint8Array(encoded.batch);
 }
@@ -361,16 +364,46 @@ test.each([
 
 test('before the model is loaded, what needs it answers that it is not ready', async () => {
   isModelLoaded = false;
-  for (const path of takers) expectProblem(await post(path, JSON.stringify(reading(ordinary))), 503);
+  for (const path of takers) {
+    const answer = await post(path, JSON.stringify(reading(ordinary)));
+    expectProblem(answer, 503);
+    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+  }
   expectProblem(await ask('/v1/model'), 503);
 });
 
-test('readings that the log did not take are not confirmed', async () => {
-  logError = new Error('connection refused');
-  expectProblem(await post('/v1/readings', JSON.stringify(reading(ordinary))), 503);
-  expect(errors.map(({ message }) => message)).toEqual(['connection refused']);
+test('readings that the log certainly did not take are to be sent again, and are taken then', async () => {
+  logError = new NothingPublished('not connected');
+  const answer = await post('/v1/readings', JSON.stringify(reading(ordinary)));
+  expectProblem(answer, 503);
+  expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+  expect(errors.map(({ message }) => message)).toEqual(['not connected']);
   logError = null;
   await storeReadings([reading(ordinary)]);
+});
+
+test('nothing is sent to a log that is known to be away', async () => {
+  await broker.close();
+  const answer = await post('/v1/readings', JSON.stringify(reading(ordinary)));
+  expectProblem(answer, 503);
+  expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+  expect(errors).toEqual([]);
+  expect(await broker.watermarks(0)).toEqual({ start: 0n, end: 0n });
+});
+
+test('readings that the log may have taken are unconfirmed, and nothing invites to send them again', async () => {
+  logError = new Error('request timed out');
+  const answer = await post('/v1/readings', JSON.stringify(reading(ordinary)));
+  expectProblem(answer, 504, 'unconfirmed');
+  expect(answer.headers.get('retry-after')).toBeNull();
+  expect(JSON.stringify(answer.body)).toContain('may or may not have been taken');
+  expect(errors.map(({ message }) => message)).toEqual(['request timed out']);
+});
+
+test('a log that says nothing leaves the readings unconfirmed, in bounded time', async () => {
+  isLogSilent = true;
+  expectProblem(await post('/v1/readings', JSON.stringify(reading(ordinary))), 504, 'unconfirmed');
+  expect(errors).toHaveLength(1);
 });
 
 test('readings that the log will never take are too large, not to be sent again', async () => {
@@ -447,6 +480,8 @@ test('/openapi.json documents every route under /v1, and the answers are as it s
     expectDocumented(path, 'get', await ask(`${path}?limit=0`));
   }
   expectDocumented('/v1/model', 'get', await ask('/v1/model'));
+  logError = new Error('request timed out');
+  expectDocumented('/v1/readings', 'post', await post('/v1/readings', good));
   isModelLoaded = false;
   expectDocumented('/v1/model', 'get', await ask('/v1/model'));
   for (const path of takers) expectDocumented(path, 'post', await post(path, good));

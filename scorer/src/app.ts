@@ -14,12 +14,13 @@ import {
   problem,
   readingsBody,
   refusals,
+  retryProblem,
   type StoredAnswer,
   takenSchema,
   type VerdictAnswer,
   verdictsSchema,
 } from './app-schemas.ts';
-import { type Broker, MessageTooLarge } from './broker.ts';
+import { type Broker, MessageTooLarge, NothingPublished } from './broker.ts';
 import { shortFloat32 } from './float32.ts';
 import type { Metrics } from './metrics.ts';
 import type { ActiveModel, Scoring } from './pipeline.ts';
@@ -42,6 +43,7 @@ export type AppOptions = {
   readonly readingsTopic: string;
   readonly bodySizeMax: number;
   readonly queryRowsMax: number;
+  readonly confirmDeadlineMs: number;
   readonly onError: (error: Error) => void;
 };
 
@@ -112,7 +114,7 @@ function addStateRoutes(app: OpenAPIHono, { activeModel, notReady, metrics }: Ap
       summary: 'The model that scores',
       responses: {
         200: json(modelSchema, 'what its file says of itself'),
-        503: problem('no model is loaded yet'),
+        503: retryProblem('no model is loaded yet'),
       },
     }),
     (context) => {
@@ -136,7 +138,7 @@ function addStateRoutes(app: OpenAPIHono, { activeModel, notReady, metrics }: Ap
  */
 function addTakingRoutes(
   app: OpenAPIHono,
-  { activeModel, broker, readingsTopic, bodySizeMax, onError }: AppOptions,
+  { activeModel, broker, readingsTopic, bodySizeMax, confirmDeadlineMs, onError }: AppOptions,
 ): void {
   app.openAPIRegistry.registerPath(
     createRoute({
@@ -161,7 +163,13 @@ function addTakingRoutes(
       path: '/v1/readings',
       summary: 'Readings into the log, to be scored and stored',
       request: { body: readingsBody },
-      responses: { 202: json(takenSchema, 'the log has them for good'), ...refusals },
+      responses: {
+        202: json(takenSchema, 'the log has them for good'),
+        ...refusals,
+        504: problem(
+          'unconfirmed: the readings may or may not have been taken; sent again they may be stored twice',
+        ),
+      },
     }),
   );
   app.post('/v1/readings', async (context) => {
@@ -169,12 +177,14 @@ function addTakingRoutes(
     // Decoded for its refusal only: what the log takes, the pipeline can score.
     const readings = appendAlone(loaded(activeModel()).engine, value);
     const headers = { 'content-type': 'application/x-protobuf' };
+    if (!broker.isReady()) throw logIsAway();
     try {
-      await broker.publish(readingsTopic, [{ key: firstStation(value), value, headers }]);
+      const confirmed = broker.publish(readingsTopic, [{ key: firstStation(value), value, headers }]);
+      await within(confirmDeadlineMs, confirmed);
     } catch (error) {
       if (error instanceof MessageTooLarge) throw refusedReadings(tooLargeForLog);
       onError(error as Error);
-      throw new Problem(503, 'The log is away', 'The readings were not confirmed: send them again later.');
+      throw error instanceof NothingPublished ? logIsAway() : unconfirmed();
     }
     return context.json({ readings }, 202);
   });
@@ -190,7 +200,7 @@ function addListRoutes(app: OpenAPIHono, { store, queryRowsMax, onError }: AppOp
       responses: {
         200: json(pageOf(item), 'newest first'),
         400: problem('the query cannot be used'),
-        503: problem('the store is away'),
+        503: retryProblem('the store is away'),
       },
     });
   const orAway = (error: Error): never => {
@@ -224,6 +234,22 @@ function loaded(active: NamedModel | null): NamedModel {
     throw new Problem(503, 'Not ready', 'No model is loaded yet: /readyz says what it waits for.');
   return active;
 }
+
+/** Only where it is certain that the log got nothing: this invites to send again. */
+const logIsAway = () =>
+  new Problem(503, 'The log is away', 'None of the readings was taken: send them again later.');
+
+async function within<T>(deadlineMs: number, work: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs);
+  return await Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
+const unconfirmed = () => {
+  const detail =
+    'The readings may or may not have been taken; /v1/predictions shows them if they were. Sent again, they may be stored twice.';
+  return new Problem(504, 'Unconfirmed', detail, 'unconfirmed');
+};
 
 const tooLargeForLog = {
   reason: 'too-large',

@@ -6,6 +6,7 @@ import {
   type Fetched,
   type Message,
   MessageTooLarge,
+  NothingPublished,
   type Outgoing,
 } from './broker.ts';
 import type { KafkaSecurity } from './config.ts';
@@ -69,6 +70,7 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
   let handlers: BlockHandlers | undefined;
   let lastContactMs = 0;
   let isMember = false;
+  let isProducing = false;
   let isClosing = false;
 
   const contact = () => {
@@ -135,6 +137,7 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     async consume(given) {
       handlers = given; // Before the first assignment; a failed start is tried again with the same ones.
       await Promise.all([consumer.connect(), producer.connect(), admin.connect()]);
+      isProducing = true;
       await consumer.subscribe({ topic, fromBeginning: true });
       await consumer.run({
         autoCommit: false,
@@ -156,6 +159,8 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     },
 
     async publish(to, messages) {
+      // Once a request is on its way, no error says for certain what became of it: an earlier try may have arrived.
+      if (!isProducing) throw new NothingPublished('not connected to Kafka');
       for (const part of splitBySize(messages, bounds.publishSizeMax)) {
         try {
           await producer.send({ topic: to, acks: -1, messages: part.map(toKafka) });
@@ -179,6 +184,7 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
       isClosing = true;
       for (const end of waits) end(new Error(closing)); // What is being stored is stored; what waits for a server is left.
       await consumer.disconnect(); // Ends after the blocks under way and leaves the group, so that others go on at once.
+      isProducing = false;
       await Promise.all([producer.disconnect(), admin.disconnect()]);
     },
   };

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'bun:test';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { BlockHandlers, Broker, Fetched } from './broker.ts';
+import { type BlockHandlers, type Broker, type Fetched, NothingPublished } from './broker.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
 import { type Database, openDatabase } from './sqlite.ts';
 
@@ -60,6 +60,16 @@ function consume(from: bigint, answer: BlockHandlers['block'] = () => Promise.re
   return { blocks, assigned, arrived };
 }
 const offsetsOf = ({ messages }: Fetched) => messages.map(({ offset }) => Number(offset));
+
+test('messages for which there is no room are certainly not in the log, and are taken when there is', async () => {
+  const { page_count: pageCount } = database.query('pragma page_count').get() as { page_count: number };
+  database.run(`pragma max_page_count = ${pageCount}`);
+  await expect(publish(1, 1 << 20)).rejects.toBeInstanceOf(NothingPublished);
+  expect(await broker.watermarks(0)).toEqual({ start: 0n, end: 0n });
+  database.run('pragma max_page_count = 1000000');
+  await publish(1, 1 << 20);
+  expect(await broker.watermarks(0)).toEqual({ start: 0n, end: 2n });
+});
 
 test('messages come back as they were sent, with the log’s own time', async () => {
   nowMs = 1_795_000_000_000;

@@ -1,5 +1,5 @@
 // The log as a table of the embedded SQLite file: one partition, one reader, every message synced to disk.
-import type { BlockHandlers, Broker, Message, Outgoing } from './broker.ts';
+import { type BlockHandlers, type Broker, type Message, NothingPublished, type Outgoing } from './broker.ts';
 import type { Database } from './sqlite.ts';
 
 export type SqliteBrokerOptions = {
@@ -48,6 +48,7 @@ export function createSqliteBroker({
   const append = database.query(
     'insert into log (topic, "offset", time_ms, key, value, headers) values (?, ?, ?, ?, ?, ?)',
   );
+  let isCommitting = false;
   const appendAll = database.transaction((publications: readonly Publication[]) => {
     const timeMs = now();
     for (const { to, messages } of publications) {
@@ -57,6 +58,7 @@ export function createSqliteBroker({
         append.run(to, end - messages.length + index, timeMs, keyBytes, value, JSON.stringify(headers ?? {}));
       }
     }
+    isCommitting = true;
   });
 
   let waiting: Publication[] = [];
@@ -71,9 +73,14 @@ export function createSqliteBroker({
   function appendWaiting(): void {
     const publications = waiting;
     waiting = [];
+    isCommitting = false;
     try {
       appendAll.immediate(publications);
-    } catch (error) {
+    } catch (cause) {
+      // A commit that failed on the disk may be there after a power cut; what failed before it is rolled back.
+      const error = isCommitting
+        ? cause
+        : new NothingPublished(`the log cannot be written: ${(cause as Error).message}`, { cause });
       for (const { reject } of publications) reject(error);
       return;
     }

@@ -34,6 +34,9 @@ export type Watermarks = { readonly start: bigint; readonly end: bigint };
 /** Thrown by `publish` when the topic takes no message of that size, however often it is tried. */
 export class MessageTooLarge extends Error {}
 
+/** Thrown by `publish` when it is certain that the log has none of the messages. Any other failure leaves that open. */
+export class NothingPublished extends Error {}
+
 export type BlockHandlers = {
   /** These partitions are this process's from now on; whatever it knew about any partition is in doubt. */
   assigned(partitions: readonly number[]): void;

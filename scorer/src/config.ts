@@ -97,6 +97,8 @@ export const bounds = {
   lockTimeoutMs: 2_000,
   /** Bytes of messages that are published in one request; a larger message goes alone. */
   publishSizeMax: 900_000,
+  /** Readings that came by HTTP and that the log has not confirmed by then are unconfirmed. Shorter than senders wait. */
+  confirmDeadlineMs: 8_000,
   retryFirstMs: 100,
   retryMaxMs: 5_000,
   /** Requests that are not answered by then are cut off when the scorer stops. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { fromBinary } from '@bufbuild/protobuf';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { SensorBatchSchema } from '@lonetree/proto';
 import { encodeJsonReadings } from './reading-json.ts';
 
@@ -100,10 +100,48 @@ test('200,000 levels of nesting are refused, not a crash', () => {
   expect(refusal(closed)).not.toBeNull();
 });
 
+test('the bytes are those that the message library writes', () => {
+  const day = 86_400_000;
+  const documents = [
+    { station: 'Süd 1', time, values: { t: 1e300, u: -1e300, v: 1e-50, w: -0, x: null } },
+    [
+      { station: 'a', time, values: { t: 28.1, u: 1 } },
+      { station: 'ß'.repeat(200), time: time + 40 * day, values: { u: 2, t: null } },
+      { station: 'a', time: time - 40 * day, values: { t: 3, u: 3 } },
+      { station: 'a', time: time - 40 * day, values: { t: 3, u: 3 } },
+    ],
+    Array.from({ length: 300 }, (_, row) => ({ station: `s${row}`, time: time + row, t: row / 3 })),
+    { station: 's', time, values: {} },
+  ];
+  for (const document of documents) {
+    const result = encode(document);
+    if ('rejected' in result) throw new Error(`refused: ${result.rejected.detail}`);
+    expect(result.batch).toEqual(toBinary(SensorBatchSchema, fromBinary(SensorBatchSchema, result.batch)));
+  }
+  const [, several] = documents;
+  const { columns, timeDeltasMs } = decoded(several);
+  expect(columns.map(({ values }) => values)).toEqual([
+    [Math.fround(28.1), Number.NaN, 3, 3],
+    [1, 2, 3, 3],
+  ]);
+  expect(timeDeltasMs).toEqual([0n, BigInt(40 * day), BigInt(-80 * day), 0n]);
+});
+
+test('a reading that names more or other features than the first is refused and says which', () => {
+  const first = { station: 's', time, values: { t: 1, constructor: 2 } };
+  const differing = (values: object) => refusal([first, { ...first, values }]);
+  expect(differing({ t: 1, constructor: 2, u: 3 })?.detail).toContain('has "u", which reading 0 has not');
+  expect(differing({ t: 1, u: 3 })?.detail).toContain('lacks "constructor"');
+  expect(differing({ constructor: 2, t: 1 })).toBeNull();
+});
+
 test('a name such as __proto__ is a name like any other', () => {
-  const batch = decoded(`{"station":"s1","time":${time},"values":{"__proto__":3,"constructor":4}}`);
+  const batch = decoded(
+    `{"station":"s1","time":${time},"values":{"__proto__":3,"constructor":4,"rejected":5}}`,
+  );
   expect(batch.columns.map(({ name, values }) => [name, ...values])).toEqual([
     ['__proto__', 3],
     ['constructor', 4],
+    ['rejected', 5],
   ]);
 });

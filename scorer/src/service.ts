@@ -75,6 +75,7 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     readingsTopic: config.topics.readings,
     bodySizeMax: bounds.requestBodySizeMax,
     queryRowsMax: bounds.queryRowsMax,
+    confirmDeadlineMs: bounds.confirmDeadlineMs,
     onError: (error) => log.error({ err: error }, 'a request failed'),
   });
   const server = listen(config, app.fetch);

@@ -58,7 +58,7 @@ describe('the SQLite file over time', () => {
 
   /** Publishes and scores messages of abnormal readings whose own time is long ago. */
   async function score(from: bigint, messageCount: number, readingCount: number) {
-    const values = new Map(['temperature', 'humidity', 'sound'].map((name) => [name, 1_000]));
+    const values = { temperature: 1_000, humidity: 1_000, sound: 1_000 };
     const reading = { station: 's', timeMs: Date.UTC(2001), values };
     const encoded = encodeReadings(Array.from({ length: readingCount }, () => reading));
     if ('rejected' in encoded) throw new Error(encoded.rejected.detail);

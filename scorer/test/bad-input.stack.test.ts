@@ -203,6 +203,31 @@ test('requests beyond what the log or the database takes are the sender’s mist
   await service.stop();
 }, 120_000);
 
+test('readings are unconfirmed when Kafka dies under the request, and refused for sure while it is known to be away', async () => {
+  await makeTopics('away');
+  const service = await startScorer('away');
+  await until('ready', () => isReady(service));
+  const post = () =>
+    fetch(`${service.address}v1/readings`, {
+      method: 'POST',
+      body: new Uint8Array(batch(good)),
+      headers: { 'content-type': 'application/x-protobuf' },
+    });
+  await kafka.kill9();
+  const unconfirmed = await post();
+  expect(unconfirmed.status).toBe(504);
+  expect(await unconfirmed.json()).toMatchObject({ reason: 'unconfirmed' });
+  await until('known to be away', async () => !(await isReady(service)));
+  const refused = await post();
+  expect(refused.status).toBe(503);
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+  await kafka.start();
+  // As a sender does that repeats after 503.
+  await until('taken', async () => (await post()).status === 202);
+  await until('stored', async () => (await storedCount('away')) > 0);
+  await service.stop();
+}, 180_000);
+
 test('messages deleted from the log before they were read are skipped, recorded and counted', async () => {
   await makeTopics('gap');
   const first = await startScorer('gap');

@@ -1,8 +1,8 @@
 // The Kafka broker adapter against a real Kafka: what only the real log does to its readers.
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import { createTopics, type Kafka, startKafka } from '@lonetree/devstack';
+import { createTopics, type Kafka, startKafka, topicRanges } from '@lonetree/devstack';
 import { Kafka as KafkaClient, logLevel, type Producer } from 'kafkajs';
-import { type Broker, type Fetched, MessageTooLarge } from '../src/broker.ts';
+import { type Broker, type Fetched, MessageTooLarge, NothingPublished } from '../src/broker.ts';
 import { createKafkaBroker } from '../src/broker-kafka.ts';
 import { bounds, readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
@@ -32,12 +32,8 @@ type Reader = {
   readonly dropped: bigint[];
 };
 
-/** Reads a topic of one partition from its start, as the pipeline does with a position of its own. */
-async function read(
-  topic: string,
-  handle = (_: Fetched, __: Promise<never>) => Promise.resolve(true),
-): Promise<Reader> {
-  const broker = createKafkaBroker({
+const create = (topic: string): Broker =>
+  createKafkaBroker({
     brokers: [kafka.brokers],
     security: readConfig({}).kafkaSecurity,
     group: `group-of-${topic}`,
@@ -48,6 +44,13 @@ async function read(
       throw error;
     },
   });
+
+/** Reads a topic of one partition from its start, as the pipeline does with a position of its own. */
+async function read(
+  topic: string,
+  handle = (_: Fetched, __: Promise<never>) => Promise.resolve(true),
+): Promise<Reader> {
+  const broker = create(topic);
   const blocks: Fetched[] = [];
   const dropped: bigint[] = [];
   let position = 0n;
@@ -167,6 +170,18 @@ test('a message that its topic never takes is told apart from a broker that is a
   expect(firstBytes).toEqual(small.map(({ value: bytes }) => bytes[0]));
   await reader.broker.close();
 }, 90_000);
+
+test('before the connection and after the end it is certain that nothing is published', async () => {
+  await createTopics(kafka, [{ name: 'unconnected', partitions: 1 }]);
+  const message = { key: null, value: Buffer.from('v') };
+  const unconnected = create('unconnected');
+  await expect(unconnected.publish('unconnected', [message])).rejects.toBeInstanceOf(NothingPublished);
+  const { broker } = await read('unconnected');
+  await broker.publish('unconnected', [message]);
+  await broker.close();
+  await expect(broker.publish('unconnected', [message])).rejects.toBeInstanceOf(NothingPublished);
+  expect(await topicRanges(kafka, 'unconnected')).toMatchObject([{ start: 0n, end: 1n }]);
+}, 60_000);
 
 test('a scorer that stops leaves a block that waits, and its group', async () => {
   await createTopics(kafka, [{ name: 'stopping', partitions: 1 }]);

@@ -71,11 +71,11 @@ function score(from: bigint, messages: readonly (readonly Reading[])[]): Verdict
       readings.map(({ station = 'a', timeMs = nowMs, temperature = 28 }) => ({
         station,
         timeMs,
-        values: new Map([
-          ['temperature', temperature],
-          ['humidity', 17.5],
-          ['sound', 54.3],
-        ]),
+        values: {
+          temperature,
+          humidity: 17.5,
+          sound: 54.3,
+        },
       })),
     );
     if ('rejected' in encoded) throw new Error(encoded.rejected.detail);

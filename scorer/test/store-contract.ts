@@ -23,11 +23,11 @@ type Reading = { readonly station?: string; readonly timeMs?: number; readonly t
 const toJsonReading = ({ station = 'a', timeMs = startMs, temperature = 28 }: Reading): JsonReading => ({
   station,
   timeMs,
-  values: new Map([
-    ['temperature', temperature],
-    ['humidity', 17.5],
-    ['sound', 54.3],
-  ]),
+  values: {
+    temperature,
+    humidity: 17.5,
+    sound: 54.3,
+  },
 });
 
 function toMessage(offset: bigint, readings: readonly Reading[]): Message {

@@ -73,6 +73,8 @@ describe('http publisher', () => {
       acknowledgedMessages: 60,
       failedMessages: 0,
       failedReadings: 0,
+      unconfirmedMessages: 0,
+      unconfirmedReadings: 0,
       lastError: null,
     });
     for (const station of ['station-001', 'station-002', 'station-003']) {
@@ -116,6 +118,37 @@ describe('http publisher', () => {
     expect(count).toBe(2);
     expect(delivery).toMatchObject({ acknowledgedMessages: 0, failedMessages: 2, failedReadings: 2 });
     expect(delivery.lastError).toContain('answered 422 missing feature');
+  });
+
+  test.each([500, 502, 504])('never repeats what %p leaves open, and counts it apart', async (status) => {
+    let count = 0;
+    const url = serve(() => {
+      count += 1;
+      return new Response('may or may not have been taken', { status });
+    });
+    const { delivery } = await deliver(url, someMessages(2));
+    expect(count).toBe(2);
+    expect(delivery).toMatchObject({ acknowledgedMessages: 0, failedMessages: 0, failedReadings: 0 });
+    expect(delivery).toMatchObject({ unconfirmedMessages: 2, unconfirmedReadings: 2 });
+    expect(delivery.lastError).toContain(`answered ${status} may or may not have been taken`);
+  });
+
+  test('never repeats a request whose connection broke before its answer', async () => {
+    let count = 0;
+    const listener = Bun.listen({
+      hostname: '127.0.0.1',
+      port: 0,
+      socket: {
+        data(socket) {
+          count += 1;
+          socket.terminate();
+        },
+      },
+    });
+    const { delivery } = await deliver(`http://127.0.0.1:${listener.port}`, someMessages(1));
+    listener.stop(true);
+    expect(count).toBe(1);
+    expect(delivery).toMatchObject({ acknowledgedMessages: 0, failedMessages: 0, unconfirmedMessages: 1 });
   });
 
   test('asks again, within bounds, when nobody listens', async () => {

@@ -2,7 +2,7 @@
 // doubled.
 import { CONTENT_TYPE, type SimulatedMessage } from './batch.ts';
 import type { Clock } from './pace.ts';
-import { countFailed, noDelivery, type Publisher, settlesWithin } from './publisher.ts';
+import { countFailed, countUnconfirmed, noDelivery, type Publisher, settlesWithin } from './publisher.ts';
 import { createQueue, type Queue } from './queue.ts';
 
 export type HttpPublisherOptions = {
@@ -22,10 +22,12 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 30_000;
 const DETAIL_LENGTH_MAX = 300;
 
-type Answer =
+type Settled =
   | { readonly outcome: 'taken' }
   | { readonly outcome: 'failed'; readonly reason: string }
-  | { readonly outcome: 'busy'; readonly reason: string; readonly retryAfterMs: number };
+  | { readonly outcome: 'unconfirmed'; readonly reason: string };
+/** Busy: certainly not taken, and worth another try. */
+type Answer = Settled | { readonly outcome: 'busy'; readonly reason: string; readonly retryAfterMs: number };
 
 export function createHttpPublisher({ url, clock, signal }: HttpPublisherOptions): Publisher {
   const target = new URL('/v1/readings', url);
@@ -42,9 +44,10 @@ export function createHttpPublisher({ url, clock, signal }: HttpPublisherOptions
     for (;;) {
       const [message] = await lane.take(0);
       if (message === undefined) return;
-      const failure = await deliver(target, message, clock, giveUp.signal);
-      if (failure === null) delivery.acknowledgedMessages += 1;
-      else countFailed(delivery, [message], failure);
+      const settled = await deliver(target, message, clock, giveUp.signal);
+      if (settled.outcome === 'taken') delivery.acknowledgedMessages += 1;
+      else if (settled.outcome === 'failed') countFailed(delivery, [message], settled.reason);
+      else countUnconfirmed(delivery, message, settled.reason);
     }
   };
   const draining = Promise.all(lanes.map(drain));
@@ -70,24 +73,21 @@ function laneOf(key: string): number {
   return Number(Bun.hash(key) % BigInt(LANE_COUNT));
 }
 
-/** Null when the scorer has taken the message, otherwise why it has not. */
+/** Sends the message until the scorer has said what became of it, or has been asked often enough. */
 async function deliver(
   target: URL,
   message: SimulatedMessage,
   clock: Clock,
   signal: AbortSignal,
-): Promise<string | null> {
+): Promise<Settled> {
   let backoffMs = BACKOFF_MIN_MS;
-  let lastReason: string | null = null;
   for (let attempt = 1; ; attempt++) {
     const answer = await post(target, message, signal);
-    if (answer.outcome === 'taken') return null;
-    // A request that was cut off at closing time says less than the answer before it.
-    if (answer.outcome === 'failed')
-      return signal.aborted && lastReason !== null ? lastReason : answer.reason;
-    lastReason = answer.reason;
-    if (attempt === ATTEMPTS_MAX || signal.aborted) return `${answer.reason}, ${attempt} times`;
+    if (answer.outcome !== 'busy') return answer;
+    const failed = { outcome: 'failed', reason: `${answer.reason}, ${attempt} times` } as const;
+    if (attempt === ATTEMPTS_MAX) return failed;
     await clock.sleep(Math.min(Math.max(backoffMs, answer.retryAfterMs), BACKOFF_MAX_MS), signal);
+    if (signal.aborted) return failed;
     backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
   }
 }
@@ -106,14 +106,19 @@ async function post(target: URL, message: SimulatedMessage, signal: AbortSignal)
     }
     const detail = (await response.text()).slice(0, DETAIL_LENGTH_MAX);
     const reason = `${target.href} answered ${response.status} ${detail}`.trimEnd();
+    if (isUnconfirmed(response.status)) return { outcome: 'unconfirmed', reason };
     if (response.status !== 429 && response.status !== 503) return { outcome: 'failed', reason };
     const retryAfterMs = 1_000 * (Number(response.headers.get('retry-after')) || 0);
     return { outcome: 'busy', reason, retryAfterMs };
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
     const reason = `${target.href}: ${cause instanceof Error ? cause.message : String(cause)}`;
-    // Nobody listened, so nothing was taken. After any other break the readings may have arrived.
-    const isRefused = code === 'ConnectionRefused' || code === 'ECONNREFUSED';
-    return isRefused ? { outcome: 'busy', reason, retryAfterMs: 0 } : { outcome: 'failed', reason };
+    // Nobody listened, so nothing was taken. After a break in the middle the readings may have arrived.
+    if (code === 'ConnectionRefused' || code === 'ECONNREFUSED')
+      return { outcome: 'busy', reason, retryAfterMs: 0 };
+    return { outcome: code === 'ENOTFOUND' ? 'failed' : 'unconfirmed', reason };
   }
 }
+
+/** 504 is the scorer's own word for it; 500 and 502 are said by whoever no longer knows. */
+const isUnconfirmed = (status: number): boolean => status === 500 || status === 502 || status === 504;

@@ -143,7 +143,8 @@ function showProgress({ delivery }: Publisher): { add(readingCount: number): voi
   const show = (): void => {
     const seconds = Math.max(0.001, (systemClock.nowMs() - startedMs) / 1_000);
     const rate = Math.round(readingCount / seconds).toLocaleString('en');
-    const failed = delivery.failedMessages === 0 ? '' : ` · ${delivery.failedMessages} messages failed`;
+    const problems = describeProblems(delivery);
+    const failed = problems === '' ? '' : ` · ${problems}`;
     process.stderr.write(`\r\x1b[K${readingCount.toLocaleString('en')} readings · ${rate}/s${failed}`);
   };
   const timer = setInterval(show, PROGRESS_INTERVAL_MS);
@@ -168,6 +169,8 @@ function report(summary: SimulatorSummary, { delivery }: Publisher): number {
     acknowledged: delivery.acknowledgedMessages,
     failed: delivery.failedMessages,
     failedReadings: delivery.failedReadings,
+    unconfirmed: delivery.unconfirmedMessages,
+    unconfirmedReadings: delivery.unconfirmedReadings,
     faults: faultCounts,
     seconds,
     readingsPerSecond: Math.round(readingCount / Math.max(0.001, seconds)),
@@ -175,11 +178,20 @@ function report(summary: SimulatorSummary, { delivery }: Publisher): number {
     latenessMeanMs: round(latenessMeanMs),
   };
   process.stdout.write(`${JSON.stringify(line)}\n`);
-  if (delivery.failedMessages === 0) return 0;
-  process.stderr.write(
-    `simulator: ${delivery.failedMessages} messages failed, the last one: ${delivery.lastError}\n`,
-  );
+  const problems = describeProblems(delivery);
+  if (problems === '') return 0;
+  process.stderr.write(`simulator: ${problems}, the last one: ${delivery.lastError}\n`);
   return 1;
+}
+
+/** Empty when everything has arrived. */
+function describeProblems({ failedMessages, unconfirmedMessages }: Publisher['delivery']): string {
+  const failed = failedMessages === 0 ? [] : [`${failedMessages} messages failed`];
+  const unconfirmed =
+    unconfirmedMessages === 0
+      ? []
+      : [`${unconfirmedMessages} messages may or may not have arrived and were not sent again`];
+  return [...failed, ...unconfirmed].join(', ');
 }
 
 function round(value: number): number {

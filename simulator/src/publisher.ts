@@ -5,7 +5,10 @@ export type Delivery = {
   acknowledgedMessages: number;
   failedMessages: number;
   failedReadings: number;
-  /** Why the last message failed; null when none did. */
+  /** Nobody said whether these have arrived. They were not sent again: they might then be there twice. */
+  unconfirmedMessages: number;
+  unconfirmedReadings: number;
+  /** Why the last message failed or is unconfirmed; null when all are acknowledged. */
   lastError: string | null;
 };
 
@@ -18,13 +21,26 @@ export type Publisher = {
 };
 
 export function noDelivery(): Delivery {
-  return { acknowledgedMessages: 0, failedMessages: 0, failedReadings: 0, lastError: null };
+  return {
+    acknowledgedMessages: 0,
+    failedMessages: 0,
+    failedReadings: 0,
+    unconfirmedMessages: 0,
+    unconfirmedReadings: 0,
+    lastError: null,
+  };
 }
 
 export function countFailed(delivery: Delivery, messages: readonly SimulatedMessage[], reason: string): void {
   if (messages.length === 0) return;
   delivery.failedMessages += messages.length;
   for (const { readingCount } of messages) delivery.failedReadings += readingCount;
+  delivery.lastError = reason;
+}
+
+export function countUnconfirmed(delivery: Delivery, message: SimulatedMessage, reason: string): void {
+  delivery.unconfirmedMessages += 1;
+  delivery.unconfirmedReadings += message.readingCount;
   delivery.lastError = reason;
 }
 

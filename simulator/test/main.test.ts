@@ -106,6 +106,26 @@ describe('simulator command', () => {
     expect(stderr).toContain('answered 400 no thanks');
   });
 
+  test('messages of which nobody knows whether they arrived are counted apart, and it ends with 1', async () => {
+    const server = Bun.serve({
+      hostname: '127.0.0.1',
+      port: 0,
+      fetch: () => new Response('unconfirmed', { status: 504 }),
+    });
+    const { stdout, stderr, exitCode } = await run([
+      '--url',
+      server.url.href,
+      '--readings',
+      '3',
+      '--rate',
+      'max',
+    ]);
+    await server.stop(true);
+    expect(exitCode).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({ unconfirmed: 3, unconfirmedReadings: 3, failed: 0 });
+    expect(stderr).toContain('3 messages may or may not have arrived and were not sent again');
+  });
+
   test.each(['SIGTERM', 'SIGINT'] as const)('%s ends it with 0 and everything delivered', async (signal) => {
     let arrived = 0;
     const first = Promise.withResolvers<void>();
