@@ -1,6 +1,6 @@
 // The HTTP interface: health, metrics, scoring on request, readings into the log, verdicts out of the store.
 import { createRoute, OpenAPIHono, type z } from '@hono/zod-openapi';
-import type { Block } from '@lonetree/core-wasm';
+import type { Block, Engine } from '@lonetree/core-wasm';
 import { HTTPException } from 'hono/http-exception';
 import { firstStation, readBatch } from './app-body.ts';
 import { answerProblem, Problem, refusedReadings } from './app-problems.ts';
@@ -22,10 +22,15 @@ import {
 import { type Broker, MessageTooLarge } from './broker.ts';
 import { shortFloat32 } from './float32.ts';
 import type { Metrics } from './metrics.ts';
-import type { ActiveModel, Scoring } from './pipeline.ts';
+import type { ActiveModel } from './pipeline.ts';
 import type { AnomalyRecord, PredictionRecord, Store } from './store.ts';
 
-type NamedModel = ActiveModel & { readonly loadedAtMs: number; readonly name: string };
+type Scoring = Pick<Engine, 'model' | 'begin' | 'append' | 'score'>;
+type NamedModel = ActiveModel & {
+  readonly engine: Scoring;
+  readonly loadedAtMs: number;
+  readonly name: string;
+};
 
 export type AppOptions = {
   readonly store: Store;

@@ -163,7 +163,7 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     const next = BigInt(last) + 1n;
     place.moved(partition, next);
     resolveOffset(last); // For the client's next fetch only: the position is in the store.
-    const messages = batch.messages.map(toMessage);
+    const messages = batch.messages.map((given) => new FetchedMessage(given));
     lanes.add({ fetched: { partition, from, next, messages }, size: sizeOf(messages) });
   }
 
@@ -291,29 +291,47 @@ const messageOverhead = 500;
 const sizeOf = (messages: readonly Message[]): number =>
   messages.reduce((size, { value }) => size + messageOverhead + (value?.length ?? 0), 0);
 
-const noHeaders: Message['headers'] = {};
+/** A message as the client gives it; what is rarely asked for is made when it is. */
+class FetchedMessage implements Message {
+  readonly value: Uint8Array | null;
+  readonly #given: KafkaMessage;
 
-function toMessage({ offset, timestamp, key, value, headers }: KafkaMessage): Message {
-  return {
-    offset: BigInt(offset),
-    timeMs: Number(timestamp),
-    key,
-    value,
-    headers: headers === undefined ? noHeaders : toHeaders(headers),
-  };
+  constructor(given: KafkaMessage) {
+    this.#given = given;
+    this.value = given.value;
+  }
+
+  get offset(): number {
+    return Number(this.#given.offset);
+  }
+
+  get timeMs(): number {
+    return Number(this.#given.timestamp);
+  }
+
+  get key(): Uint8Array | null {
+    return this.#given.key;
+  }
+
+  get headers(): Message['headers'] {
+    const { headers = {} } = this.#given;
+    return isSingle(headers) ? headers : lastOfEach(headers);
+  }
 }
 
-function toHeaders(headers: NonNullable<KafkaMessage['headers']>): Message['headers'] {
-  const names = Object.keys(headers);
-  if (names.length === 0) return noHeaders;
-  return Object.fromEntries(
-    names.map((name) => {
-      const value = headers[name];
+/** Whether each header stands once and as bytes, which is how nearly all messages come. */
+function isSingle(headers: NonNullable<KafkaMessage['headers']>): headers is Record<string, Buffer> {
+  for (const name in headers) if (!(headers[name] instanceof Uint8Array)) return false;
+  return true;
+}
+
+const lastOfEach = (headers: NonNullable<KafkaMessage['headers']>): Message['headers'] =>
+  Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => {
       const last = Array.isArray(value) ? value.at(-1) : value;
       return [name, typeof last === 'string' ? Buffer.from(last) : (last ?? Buffer.alloc(0))];
     }),
   );
-}
 
 const toKafka = ({ key, value, headers }: Outgoing) => ({
   key: key === null || typeof key === 'string' ? key : Buffer.from(key),

@@ -119,7 +119,7 @@ test('markers of transactions and aborted messages are passed without a block be
   });
   await transactional.connect();
   const reader = await read('transactions');
-  const committed: bigint[] = [];
+  const committed: number[] = [];
   for (let round = 0; round < 6; round += 1) {
     const transaction = await transactional.transaction();
     // Larger than what one fetch brings of a partition, so that the marker before it comes alone.
@@ -130,7 +130,7 @@ test('markers of transactions and aborted messages are passed without a block be
       continue;
     }
     await transaction.commit();
-    committed.push(BigInt(sent?.baseOffset ?? -1));
+    committed.push(Number(sent?.baseOffset ?? -1));
     await until(`message of round ${round}`, () => offsets(reader).length === committed.length);
   }
   expect(offsets(reader)).toEqual(committed);
