@@ -168,6 +168,30 @@ test('a message that its topic never takes is told apart from a broker that is a
   await reader.broker.close();
 }, 90_000);
 
+test('what comes while a block is being stored waits behind it, and comes again when that one fails', async () => {
+  await createTopics(kafka, [{ name: 'busy', partitions: 1 }]);
+  const send = (value: string) => producer.send({ topic: 'busy', messages: [{ value }] });
+  const begun: string[] = [];
+  let fail = () => {};
+  const isStored = new Promise<boolean>((resolve) => {
+    fail = () => resolve(false);
+  });
+  const reader = await read('busy', ({ messages }) => {
+    begun.push(messages.map(({ value }) => Buffer.from(value ?? []).toString()).join(' '));
+    return begun.length === 1 ? isStored : Promise.resolve(true);
+  });
+  await send('a');
+  await until('the first block is under way', () => begun.length === 1);
+  for (const value of ['b', 'c', 'd']) await send(value);
+  await Bun.sleep(4 * bounds.fetchWaitMaxMs); // Long enough for the client to fetch them, which nothing tells.
+  expect(begun).toEqual(['a']);
+  fail();
+  await until('all messages', () => offsets(reader).length === 4);
+  expect(offsets(reader)).toEqual([0, 1, 2, 3]);
+  expect(reader.dropped).toEqual([]);
+  await reader.broker.close();
+}, 60_000);
+
 test('a scorer that stops leaves a block that waits, and its group', async () => {
   await createTopics(kafka, [{ name: 'stopping', partitions: 1 }]);
   await producer.send({ topic: 'stopping', messages: [{ value: 'v' }] });
