@@ -1,7 +1,8 @@
 // The host of the WebAssembly module: loads a forest, hands messages over, shows the results. It computes nothing itself.
 import { readFile } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
-import { type CopyFacts, type CopyKernel, copyPieces } from './copy.ts';
+import { type Block, ScoredBlock } from './block.ts';
+import type { Kernel } from './kernel.ts';
 import { type Model, readModel } from './model.ts';
 import { ForestRefused, forestRefusal, type Rejection, rejection } from './refusals.ts';
 import { buildTablesAside, lineSize, type TableEngine } from './tables/index.ts';
@@ -24,89 +25,6 @@ export type Appended =
   /** The block has readings and no room for these: score it, begin the next one, and append again. */
   | { readonly full: true };
 
-/**
- * A scored block: views into WebAssembly memory, valid until the next `begin`. Copy or encode before any await.
- * Row r's value of feature f is `values[r * valueStride + f]`, NaN where missing.
- */
-export type Block = {
-  readonly rowCount: number;
-  readonly featureCount: number;
-  readonly values: Float32Array;
-  readonly valueStride: number;
-  /** Milliseconds since the Unix epoch. */
-  readonly times: Float64Array;
-  /** Path-length sums, scikit-learn's bits. */
-  readonly sums: Float64Array;
-  /** scikit-learn's `score_samples`: in [−1, 0], within 2.3e-16. */
-  readonly scores: Float64Array;
-  /** Decades of rarity; NaN when the model carries no calibration. */
-  readonly severities: Float64Array;
-  /** 1 where abnormal. */
-  readonly isAnomaly: Uint8Array;
-  /** The abnormal rows, ascending. */
-  readonly anomalyRows: Uint32Array;
-  /** The reasons of the abnormal row `anomalyRows[anomalyIndex]`: forest, then high, low and missing by feature. */
-  reasonsOf(anomalyIndex: number): string[];
-  station(row: number): string;
-  /** The station's UTF-8 bytes: `memory.subarray(stationStart[row], stationStart[row] + stationLength[row])`. */
-  readonly memory: Uint8Array;
-  readonly stationStart: Uint32Array;
-  readonly stationLength: Uint32Array;
-  /** For each message that `appendAll` took: its readings. */
-  readonly messageRows: Uint32Array;
-  /** Columns of those messages that are no feature of the model. */
-  readonly ignoredFeatureCount: number;
-  /** All rows in PostgreSQL's binary COPY format: see assembly/copy.ts. A piece is valid until the next one is made. */
-  copyPieces(facts: CopyFacts): Generator<Uint8Array, void>;
-};
-
-type Kernel = {
-  readonly memory: WebAssembly.Memory;
-  reserve(size: number): number;
-  loadForest(at: number, size: number): number;
-  refusalPlace(): number;
-  loadTables(at: number, size: number): number;
-  testTables(): number;
-  useTables(isUsed: boolean): void;
-  begin(): void;
-  reserveInput(size: number): number;
-  append(at: number, size: number): number;
-  reserveMessages(count: number): number;
-  appendMessages(end: number): number;
-  passMessage(): void;
-  ignoredFeatureCount(): number;
-  rejectionCode(): number;
-  rejectionDetail(): number;
-  rejectionSecondDetail(): number;
-  rejectionNamePlace(): number;
-  rejectionNameSize(): number;
-  loadRows(at: number, count: number): number;
-  sumRows(): void;
-  score(): number;
-} & CopyKernel & { readonly [address in Address]: WebAssembly.Global };
-type Address =
-  | 'rowCount'
-  | 'rowCountMax'
-  | 'rowSize'
-  | 'rows'
-  | 'sums'
-  | 'scores'
-  | 'severities'
-  | 'times'
-  | 'stationNames'
-  | 'stationNamesSize'
-  | 'stationPlaces'
-  | 'stationSizes'
-  | 'verdicts'
-  | 'abnormalRows'
-  | 'abnormalCount'
-  | 'firstReasons'
-  | 'reasons'
-  | 'messageSpans'
-  | 'messageRows'
-  | 'messageCount'
-  | 'ignoredInBlock';
-
 /** What the module's `append` answers instead of a number of readings; see assembly/batch.ts. */
 const appendRejected = -1;
 const appendFull = -2;
@@ -117,8 +35,6 @@ const warmUpCount = 60;
 /** Messages that lie in one piece of memory, with what is between them, are copied at once: so many bytes of them. */
 const runSizeMax = 1 << 20;
 const shownNameSizeMax = 80;
-const reasonKinds = ['forest', 'high', 'low', 'missing'] as const;
-const featuresPerKind = 1024;
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
 let compiled: Promise<WebAssembly.Module> | undefined;
@@ -135,6 +51,8 @@ export class Engine {
   readonly #kernel: Kernel;
   readonly #file: { readonly at: number; readonly size: number };
   #scoring: 'walk' | TableEngine = 'walk';
+  /** All of the module's memory, anew whenever it has grown. */
+  #memory = new Uint8Array(0);
 
   private constructor(kernel: Kernel, file: { readonly at: number; readonly size: number }) {
     this.#kernel = kernel;
@@ -245,7 +163,7 @@ export class Engine {
   /** Scores and judges everything appended since `begin`. */
   score(): Block {
     if (this.#kernel.score() === 0) throw new Error('The WebAssembly engine has no memory for the reasons.');
-    return this.#view();
+    return new ScoredBlock(this.#kernel, this.model.features);
   }
 
   /** Makes the block `rowCount` rows of float32 (row-major, features in the model's order), without stations and times. */
@@ -272,7 +190,9 @@ export class Engine {
   #hand(bytes: Uint8Array): number {
     const at = this.#kernel.reserveInput(bytes.length) >>> 0;
     if (at === 0) throw new Error(`The WebAssembly engine has no memory for ${bytes.length} bytes.`);
-    new Uint8Array(this.#kernel.memory.buffer, at, bytes.length).set(bytes);
+    const { buffer } = this.#kernel.memory;
+    if (this.#memory.buffer !== buffer) this.#memory = new Uint8Array(buffer);
+    this.#memory.set(bytes, at);
     return at;
   }
 
@@ -306,58 +226,6 @@ export class Engine {
       features: this.model.features,
     });
   }
-
-  #view(): Block {
-    const kernel = this.#kernel;
-    const { buffer } = kernel.memory;
-    const { features } = this.model;
-    const rowCount = kernel.rowCount.value >>> 0;
-    const anomalyCount = kernel.abnormalCount.value >>> 0;
-    const valueStride = (kernel.rowSize.value >>> 0) / 4;
-    const f64 = (address: Address) => new Float64Array(buffer, kernel[address].value >>> 0, rowCount);
-    const u32 = (address: Address, length = rowCount) =>
-      new Uint32Array(buffer, kernel[address].value >>> 0, length);
-    const firstReasons = u32('firstReasons', anomalyCount + 1);
-    const reasons = new Uint16Array(buffer, kernel.reasons.value >>> 0, firstReasons[anomalyCount] ?? 0);
-    const memory = new Uint8Array(
-      buffer,
-      kernel.stationNames.value >>> 0,
-      kernel.stationNamesSize.value >>> 0,
-    );
-    const stationStart = u32('stationPlaces');
-    const stationLength = u32('stationSizes');
-    const stationNames = new Map<number, string>();
-    return {
-      rowCount,
-      featureCount: features.length,
-      values: new Float32Array(buffer, kernel.rows.value >>> 0, rowCount * valueStride),
-      valueStride,
-      times: f64('times'),
-      sums: f64('sums'),
-      scores: f64('scores'),
-      severities: f64('severities'),
-      isAnomaly: new Uint8Array(buffer, kernel.verdicts.value >>> 0, rowCount),
-      anomalyRows: u32('abnormalRows', anomalyCount),
-      reasonsOf: (anomalyIndex) =>
-        Array.from(reasons.subarray(firstReasons[anomalyIndex], firstReasons[anomalyIndex + 1]), (code) =>
-          describeReason(code, features),
-        ),
-      station(row) {
-        const start = stationStart[row] as number;
-        const known = stationNames.get(start);
-        if (known !== undefined) return known;
-        const name = utf8.decode(memory.subarray(start, start + (stationLength[row] as number)));
-        stationNames.set(start, name);
-        return name;
-      },
-      memory,
-      stationStart,
-      stationLength,
-      messageRows: u32('messageRows', kernel.messageCount.value),
-      ignoredFeatureCount: kernel.ignoredInBlock.value,
-      copyPieces: (facts) => copyPieces(kernel, facts),
-    };
-  }
 }
 
 function checkSize({ length }: Uint8Array): Rejection | null {
@@ -388,8 +256,3 @@ function findRun(messages: readonly (Uint8Array | null)[], first: number) {
 }
 
 const noMemoryForMessages = () => new Error('The WebAssembly engine has no memory for a list of messages.');
-
-function describeReason(code: number, features: readonly string[]): string {
-  const kind = reasonKinds[Math.floor(code / featuresPerKind)] ?? 'forest';
-  return kind === 'forest' ? kind : `${kind}:${features[code % featuresPerKind]}`;
-}

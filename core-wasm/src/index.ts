@@ -1,9 +1,9 @@
 // The public face of core-wasm.
+export type { Block } from './block.ts';
 export { type CopyFacts, copyColumns } from './copy.ts';
 export {
   type Appended,
   type AppendedAll,
-  type Block,
   Engine,
   forestSizeMax,
   messageSizeMax,

@@ -1,6 +1,8 @@
 // Scores the rows of a CSV and writes a verdict per row, in constant memory. Files and the terminal are the caller's.
+
+import type { Block } from './block.ts';
 import { CsvError, CsvReader } from './csv-reader.ts';
-import type { Block, Engine } from './engine.ts';
+import type { Engine } from './engine.ts';
 
 export type CsvScoring = {
   readonly engine: Engine;
