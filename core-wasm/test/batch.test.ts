@@ -17,9 +17,10 @@ beforeAll(async () => {
 
 /** The readings of the block under way. */
 function readingsOf(): PlainReading[] {
-  const { rowCount, values, valueStride, times, station } = engine.score();
+  const block = engine.score();
+  const { rowCount, values, valueStride, times } = block;
   return Array.from({ length: rowCount }, (_, row) => ({
-    station: station(row),
+    station: block.station(row),
     timeMs: times[row] as number,
     values: [...values.subarray(row * valueStride, row * valueStride + features.length)],
   }));
