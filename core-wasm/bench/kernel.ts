@@ -89,8 +89,7 @@ export async function measureKernels(chosen: Case, options: KernelOptions): Prom
   }
   if (isWanted('onnxruntime-web')) {
     const run = await startOnnxWeb(options.loadWeb, bytes('single.onnx'), features);
-    const part = 4_096;
-    const got = await run(rows.slice(0, part * features), part);
+    const got = await run(rows.slice(), rowCount);
     const farthest = got.reduce(
       (most, sum, row) => Math.max(most, Math.abs(sum / (sums[row] as number) - 1)),
       0,
