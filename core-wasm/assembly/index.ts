@@ -1,7 +1,9 @@
 // What the host may call. One instance holds one model and one block of readings; nothing is imported from the host.
 import { appendBatch, prepareBatches } from './batch';
+import { prepareCopy } from './copy';
 import { featureCount, Refusal, readForest, testCount, testRows, testSums } from './forest';
 import { allocate, enlarge } from './memory';
+import { appendSpans, clearMessages } from './messages';
 import {
   clearRows,
   hideMissing,
@@ -25,7 +27,17 @@ export {
   rejectionNameSize,
   rejectionSecondDetail,
 } from './batch';
+export { copyPiece, copyTopic, nextCopyPiece, startCopy } from './copy';
 export { refusalPlace } from './forest';
+export {
+  ignoredInBlock,
+  messageCount,
+  messageOffsets,
+  messageRows,
+  messageSpans,
+  passMessage,
+  reserveMessages,
+} from './messages';
 export {
   abnormalRows,
   firstReasons,
@@ -59,7 +71,7 @@ export function reserve(size: usize): usize {
 export function loadForest(at: usize, size: usize): i32 {
   const refusal = readForest(at, size);
   if (refusal != 0) return refusal;
-  if (!prepareRows() || !prepareBatches() || !prepareVerdicts()) return Refusal.memory;
+  if (!prepareRows() || !prepareBatches() || !prepareVerdicts() || !prepareCopy()) return Refusal.memory;
   return selfTest();
 }
 
@@ -97,6 +109,7 @@ export function testTables(): bool {
 /** Forgets the block. */
 export function begin(): void {
   clearRows();
+  clearMessages();
 }
 
 /** Where the host shall put the next input of `size` bytes, a message or rows; 0 without memory. */
@@ -113,6 +126,12 @@ export function reserveInput(size: usize): usize {
 export function append(at: usize, size: usize): i32 {
   hideMissing();
   return appendBatch(at, size);
+}
+
+/** The same for the messages up to the block's `end`-th, whose spans the host has put: see messages.ts. */
+export function appendMessages(end: u32): i32 {
+  hideMissing();
+  return appendSpans(end);
 }
 
 /** Makes the block `count` rows of float32 from `at`, without stations and times. False: more than fit. */

@@ -1,7 +1,7 @@
 // The host of the WebAssembly module: loads a forest, hands messages over, shows the results. It computes nothing itself.
 import { readFile } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
-
+import { type CopyFacts, type CopyKernel, copyPieces } from './copy.ts';
 import { type Model, readModel } from './model.ts';
 import { ForestRefused, forestRefusal, type Rejection, rejection } from './refusals.ts';
 import { buildTablesAside, lineSize, type TableEngine } from './tables/index.ts';
@@ -10,6 +10,13 @@ import { buildTablesAside, lineSize, type TableEngine } from './tables/index.ts'
 export const messageSizeMax = 16 << 20;
 /** A forest file of more bytes is refused without a look at it. */
 export const forestSizeMax = 256 << 20;
+
+/** What `appendAll` did: messages before `next` are in the block, those that were refused without readings. */
+export type AppendedAll = {
+  /** The first message that does not fit any more; the number of messages when all do. */
+  readonly next: number;
+  readonly refused: readonly { readonly index: number; readonly rejection: Rejection }[];
+};
 
 export type Appended =
   | { readonly rowCount: number; readonly ignoredFeatureCount: number }
@@ -45,6 +52,12 @@ export type Block = {
   readonly memory: Uint8Array;
   readonly stationStart: Uint32Array;
   readonly stationLength: Uint32Array;
+  /** For each message that `appendAll` took: its readings. */
+  readonly messageRows: Uint32Array;
+  /** Columns of those messages that are no feature of the model. */
+  readonly ignoredFeatureCount: number;
+  /** All rows in PostgreSQL's binary COPY format: see assembly/copy.ts. A piece is valid until the next one is made. */
+  copyPieces(facts: CopyFacts): Generator<Uint8Array, void>;
 };
 
 type Kernel = {
@@ -58,6 +71,9 @@ type Kernel = {
   begin(): void;
   reserveInput(size: number): number;
   append(at: number, size: number): number;
+  reserveMessages(count: number): number;
+  appendMessages(end: number): number;
+  passMessage(): void;
   ignoredFeatureCount(): number;
   rejectionCode(): number;
   rejectionDetail(): number;
@@ -67,7 +83,7 @@ type Kernel = {
   loadRows(at: number, count: number): number;
   sumRows(): void;
   score(): number;
-} & { readonly [address in Address]: WebAssembly.Global };
+} & CopyKernel & { readonly [address in Address]: WebAssembly.Global };
 type Address =
   | 'rowCount'
   | 'rowCountMax'
@@ -85,7 +101,11 @@ type Address =
   | 'abnormalRows'
   | 'abnormalCount'
   | 'firstReasons'
-  | 'reasons';
+  | 'reasons'
+  | 'messageSpans'
+  | 'messageRows'
+  | 'messageCount'
+  | 'ignoredInBlock';
 
 /** What the module's `append` answers instead of a number of readings; see assembly/batch.ts. */
 const appendRejected = -1;
@@ -94,6 +114,8 @@ const appendFull = -2;
 const copySizeMax = 1 << 20;
 /** Self-tests until the runtime has compiled what it runs. */
 const warmUpCount = 60;
+/** Messages that lie in one piece of memory, with what is between them, are copied at once: so many bytes of them. */
+const runSizeMax = 1 << 20;
 const shownNameSizeMax = 80;
 const reasonKinds = ['forest', 'high', 'low', 'missing'] as const;
 const featuresPerKind = 1024;
@@ -181,17 +203,43 @@ export class Engine {
   /** Adds the readings of a SensorBatch in Protobuf to the block. A bad message is an answer, never an exception. */
   append(message: Uint8Array): Appended {
     const kernel = this.#kernel;
-    if (message.length === 0)
-      return { rejected: { reason: 'empty-message', detail: 'The message has no bytes.' } };
-    if (message.length > messageSizeMax) {
-      const detail = `The message has ${message.length} bytes; the most is ${messageSizeMax}. Send smaller batches.`;
-      return { rejected: { reason: 'too-large', detail } };
-    }
+    const rejected = checkSize(message);
+    if (rejected !== null) return { rejected };
     const answer = kernel.append(this.#hand(message), message.length);
     if (answer > 0) return { rowCount: answer, ignoredFeatureCount: kernel.ignoredFeatureCount() };
     if (answer === appendFull) return { full: true };
     if (answer !== appendRejected) throw new Error('The WebAssembly engine has no memory for the readings.');
     return { rejected: this.#rejection() };
+  }
+
+  /**
+   * The same for messages from the `first`-th on, as many as fit: few calls, however small they are. One that is `null` has
+   * no readings and only keeps its place. Not to be mixed with `append` in one block.
+   */
+  appendAll(messages: readonly (Uint8Array | null)[], first: number): AppendedAll {
+    const kernel = this.#kernel;
+    const before = first - kernel.messageCount.value;
+    const refused: { index: number; rejection: Rejection }[] = [];
+    let next = first;
+    for (let handed = first; next < messages.length; next = before + kernel.messageCount.value) {
+      const message = messages[next] as Uint8Array | null;
+      const rejected = message === null ? null : checkSize(message);
+      if (rejected === null) {
+        if (next === handed) handed = this.#handRun(messages, next);
+        const answer = kernel.appendMessages(handed - before);
+        if (answer === 0) continue;
+        if (answer === appendFull) break;
+        if (answer !== appendRejected)
+          throw new Error('The WebAssembly engine has no memory for the readings.');
+        refused.push({ index: before + kernel.messageCount.value, rejection: this.#rejection() });
+      } else {
+        if (kernel.reserveMessages(kernel.messageCount.value + 1) === 0) throw noMemoryForMessages();
+        refused.push({ index: next, rejection: rejected });
+        handed = next + 1;
+      }
+      kernel.passMessage();
+    }
+    return { next: before + kernel.messageCount.value, refused };
   }
 
   /** Scores and judges everything appended since `begin`. */
@@ -226,6 +274,26 @@ export class Engine {
     if (at === 0) throw new Error(`The WebAssembly engine has no memory for ${bytes.length} bytes.`);
     new Uint8Array(this.#kernel.memory.buffer, at, bytes.length).set(bytes);
     return at;
+  }
+
+  /** Copies messages from the `first`-th on that lie in one piece of memory. Answers the index after the last of them. */
+  #handRun(messages: readonly (Uint8Array | null)[], first: number): number {
+    const kernel = this.#kernel;
+    const { end, buffer, from, size } = findRun(messages, first);
+    const at = this.#hand(new Uint8Array(buffer, from, size));
+    const count = kernel.messageCount.value;
+    if (kernel.reserveMessages(count + end - first) === 0) throw noMemoryForMessages();
+    const spans = new Uint32Array(
+      kernel.memory.buffer,
+      (kernel.messageSpans.value >>> 0) + 8 * count,
+      2 * (end - first),
+    );
+    for (let index = first; index < end; index += 1) {
+      const message = messages[index] as Uint8Array | null;
+      spans[2 * (index - first)] = message === null ? 0 : at + message.byteOffset - from;
+      spans[2 * (index - first) + 1] = message === null ? 0 : message.length;
+    }
+    return end;
   }
 
   #rejection(): Rejection {
@@ -285,9 +353,41 @@ export class Engine {
       memory,
       stationStart,
       stationLength,
+      messageRows: u32('messageRows', kernel.messageCount.value),
+      ignoredFeatureCount: kernel.ignoredInBlock.value,
+      copyPieces: (facts) => copyPieces(kernel, facts),
     };
   }
 }
+
+function checkSize({ length }: Uint8Array): Rejection | null {
+  if (length === 0) return { reason: 'empty-message', detail: 'The message has no bytes.' };
+  if (length <= messageSizeMax) return null;
+  const detail = `The message has ${length} bytes; the most is ${messageSizeMax}. Send smaller batches.`;
+  return { reason: 'too-large', detail };
+}
+
+/** The messages from the `first`-th on that follow one another in one buffer, and the bytes from the first to the last. */
+function findRun(messages: readonly (Uint8Array | null)[], first: number) {
+  let buffer: ArrayBufferLike | undefined;
+  let from = 0;
+  let to = 0;
+  let end = first;
+  for (; end < messages.length; end += 1) {
+    const message = messages[end] as Uint8Array | null;
+    if (message === null) continue;
+    const { buffer: itsBuffer, byteOffset, length } = message;
+    if (length === 0 || length > messageSizeMax) break; // Refused when it is its turn.
+    if (buffer === undefined) {
+      buffer = itsBuffer;
+      from = byteOffset;
+    } else if (itsBuffer !== buffer || byteOffset < to || byteOffset + length - from > runSizeMax) break;
+    to = byteOffset + length;
+  }
+  return { end, buffer: buffer ?? new ArrayBuffer(0), from, size: to - from };
+}
+
+const noMemoryForMessages = () => new Error('The WebAssembly engine has no memory for a list of messages.');
 
 function describeReason(code: number, features: readonly string[]): string {
   const kind = reasonKinds[Math.floor(code / featuresPerKind)] ?? 'forest';

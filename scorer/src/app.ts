@@ -23,11 +23,12 @@ import {
 import { type Broker, MessageTooLarge, NothingPublished } from './broker.ts';
 import { shortFloat32 } from './float32.ts';
 import type { Metrics } from './metrics.ts';
-import type { ActiveModel, Scoring } from './pipeline.ts';
+import type { ActiveModel } from './pipeline.ts';
 import type { AnomalyRecord, PredictionRecord, Store } from './store.ts';
 
+type Scoring = Pick<Engine, 'model' | 'scoring' | 'begin' | 'append' | 'score'>;
 type NamedModel = ActiveModel & {
-  readonly engine: Pick<Engine, 'scoring'>;
+  readonly engine: Scoring;
   readonly loadedAtMs: number;
   readonly name: string;
 };

@@ -10,6 +10,7 @@ import {
   type Outgoing,
 } from './broker.ts';
 import type { KafkaSecurity } from './config.ts';
+import { createLanes } from './lanes.ts';
 import type { Logger } from './log.ts';
 
 export type KafkaOptions = {
@@ -27,6 +28,7 @@ export type KafkaOptions = {
     readonly fetchWaitMaxMs: number;
     readonly fetchSizeMax: number;
     readonly fetchSizePerPartitionMax: number;
+    readonly waitingSizeMax: number;
     readonly partitionsConcurrentMax: number;
     readonly requestTimeoutMs: number;
     readonly publishSizeMax: number;
@@ -66,8 +68,18 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
   const producer = kafka.producer({ allowAutoTopicCreation: false, maxInFlightRequests: 1 });
   const admin = kafka.admin();
   const place = createPlace();
+  const lanes = createLanes({
+    concurrentMax: bounds.partitionsConcurrentMax,
+    waitingSizeMax: bounds.waitingSizeMax,
+    joinedSizeMax: bounds.fetchSizePerPartitionMax,
+    handle: handleFetched,
+  });
+  /** Ends waits: those of blocks that are being handled, and those for room. */
   const waits = new Set<(reason: Error) => void>();
   let handlers: BlockHandlers | undefined;
+  /** The pipeline knows of the last assignment, and no block of an earlier one is being handled. */
+  let assigned: Promise<void> = Promise.resolve();
+  let assignmentCount = 0;
   let lastContactMs = 0;
   let isMember = false;
   let isProducing = false;
@@ -84,53 +96,91 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     place.forget();
     const partitions = payload.memberAssignment[topic] ?? [];
     log.info({ topic, partitions, durationMs: payload.duration }, 'assigned');
-    handlers?.assigned(partitions);
+    giveUp(new Error('The group has assigned its partitions anew.'));
+    assignmentCount += 1;
+    const count = assignmentCount;
+    assigned = lanes.idle().then(() => {
+      if (count === assignmentCount) handlers?.assigned(partitions);
+    });
   });
+  consumer.on(consumer.events.REBALANCING, () => giveUp(new Error('The group is rebalancing.')));
   consumer.on(consumer.events.START_BATCH_PROCESS, ({ payload: { partition, batchSize, lastOffset } }) => {
     if (batchSize === 0) place.passed(partition, BigInt(lastOffset));
   });
   consumer.on(consumer.events.CRASH, ({ payload: { error, restart } }) => {
     isMember = false;
     log.warn({ err: error, restart }, 'the consumer has crashed');
+    giveUp(error);
     // It would stay stopped in silence.
     if (!restart) options.onFatal(error);
   });
 
-  /**
-   * The client sends no heartbeat by itself while a batch is handled, and does not wait for who listens to
-   * assignments.
-   */
-  async function handleBatch({ batch, heartbeat, resolveOffset }: EachBatchPayload): Promise<void> {
-    if (batch.messages.length === 0) return;
-    const { partition } = batch;
+  /** What waits is forgotten, as others may have the partitions soon; what is being stored is stored. */
+  function giveUp(reason: Error): void {
+    // Should the partitions stay here, the client has to fetch them again.
+    for (const { partition, from } of lanes.forgetAll()) seek(partition, from);
+    for (const end of waits) end(reason);
+  }
+
+  /** Runs work that is told when there is no sense in waiting any more. */
+  async function whileMember<T>(work: (left: Promise<never>) => Promise<T>): Promise<T> {
     const { promise: left, reject } = Promise.withResolvers<never>();
-    let lost: Error | undefined;
     left.catch(() => {}); // Whoever waits for it sees it.
     if (isClosing) reject(new Error(closing));
     waits.add(reject);
+    try {
+      return await work(left);
+    } finally {
+      waits.delete(reject);
+    }
+  }
+
+  /**
+   * Takes a batch over and lets the client fetch on while blocks are stored. It waits here, and the client with it, when
+   * too much waits already. The client sends no heartbeat by itself meanwhile, and does not wait for who listens to
+   * assignments.
+   */
+  async function handleBatch({ batch, heartbeat, resolveOffset, isStale }: EachBatchPayload): Promise<void> {
+    if (batch.messages.length === 0) return;
+    let lost: Error | undefined;
     const timer = setInterval(() => {
       heartbeat().catch((error: Error) => {
         lost = error;
-        reject(error);
+        giveUp(error);
       });
     }, bounds.heartbeatIntervalMs / 2);
     try {
-      const last = batch.lastOffset();
-      const fetched: Fetched = {
-        partition,
-        from: place.begins(partition, fetchedFrom(batch)),
-        next: BigInt(last) + 1n,
-        messages: batch.messages.map(toMessage),
-      };
-      if (await handlers?.block(fetched, left)) {
-        place.moved(partition, fetched.next);
-        resolveOffset(last);
-      }
+      await whileMember((left) => Promise.race([assigned.then(() => lanes.room()), left]));
+    } catch (error) {
+      if (lost !== undefined) throw lost; // The client then joins the group again.
+      log.debug({ err: error, partition: batch.partition }, 'a batch is left');
+      return;
     } finally {
       clearInterval(timer);
-      waits.delete(reject);
     }
-    if (lost !== undefined) throw lost; // The client then joins the group again.
+    if (isStale()) return; // Sought meanwhile.
+    const { partition } = batch;
+    const from = place.begins(partition, fetchedFrom(batch));
+    const last = batch.lastOffset();
+    const next = BigInt(last) + 1n;
+    place.moved(partition, next);
+    resolveOffset(last); // For the client's next fetch only: the position is in the store.
+    const messages = batch.messages.map((given) => new FetchedMessage(given));
+    lanes.add({ fetched: { partition, from, next, messages }, size: sizeOf(messages) });
+  }
+
+  async function handleFetched(fetched: Fetched): Promise<void> {
+    const { partition } = fetched;
+    const seeks = place.seekCount(partition);
+    const isStored = await whileMember(async (left) => await handlers?.block(fetched, left));
+    // What follows is under way already: without a seek the client would go on behind a block that is not stored.
+    if (isStored !== true && place.seekCount(partition) === seeks) seek(partition, fetched.from);
+  }
+
+  function seek(partition: number, offset: bigint): void {
+    lanes.forget(partition);
+    place.sought(partition, offset);
+    consumer.seek({ topic, partition, offset: String(offset) });
   }
 
   return {
@@ -142,15 +192,11 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
       await consumer.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
-        partitionsConsumedConcurrently: bounds.partitionsConcurrentMax,
         eachBatch: handleBatch,
       });
     },
 
-    seek(partition, offset) {
-      consumer.seek({ topic, partition, offset: String(offset) });
-      place.moved(partition, offset);
-    },
+    seek,
 
     async watermarks(partition) {
       const offsets = (await admin.fetchTopicOffsets(topic)).find((entry) => entry.partition === partition);
@@ -182,8 +228,9 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
 
     async close() {
       isClosing = true;
-      for (const end of waits) end(new Error(closing)); // What is being stored is stored; what waits for a server is left.
-      await consumer.disconnect(); // Ends after the blocks under way and leaves the group, so that others go on at once.
+      giveUp(new Error(closing));
+      await lanes.idle();
+      await consumer.disconnect(); // Leaves the group, so that others go on at once.
       isProducing = false;
       await Promise.all([producer.disconnect(), admin.disconnect()]);
     },
@@ -199,17 +246,25 @@ const closing = 'The scorer is stopping.';
  */
 function createPlace() {
   const nexts = new Map<number, bigint>();
+  const seeks = new Map<number, number>();
   const passings = new Map<number, { readonly from: bigint; readonly next: bigint }>();
+  /** The next fetch begins at `next`. */
+  function moved(partition: number, next: bigint): void {
+    nexts.set(partition, next);
+    passings.delete(partition);
+  }
+  const seekCount = (partition: number): number => seeks.get(partition) ?? 0;
   return {
     forget() {
       nexts.clear();
       passings.clear();
     },
-    /** The next fetch begins at `next`. */
-    moved(partition: number, next: bigint) {
-      nexts.set(partition, next);
-      passings.delete(partition);
+    moved,
+    sought(partition: number, offset: bigint) {
+      seeks.set(partition, seekCount(partition) + 1);
+      moved(partition, offset);
     },
+    seekCount,
     /** All offsets up to `last` held no message. */
     passed(partition: number, last: bigint) {
       const start = nexts.get(partition);
@@ -236,29 +291,53 @@ function fetchedFrom(batch: EachBatchPayload['batch']): bigint {
   return BigInt(fetchedOffset);
 }
 
-const noHeaders: Message['headers'] = {};
+/** What a message takes beside its value: a message of a few bytes is mostly that. */
+const messageOverhead = 500;
 
-function toMessage({ offset, timestamp, key, value, headers }: KafkaMessage): Message {
-  return {
-    offset: BigInt(offset),
-    timeMs: Number(timestamp),
-    key,
-    value,
-    headers: headers === undefined ? noHeaders : toHeaders(headers),
-  };
+const sizeOf = (messages: readonly Message[]): number =>
+  messages.reduce((size, { value }) => size + messageOverhead + (value?.length ?? 0), 0);
+
+/** A message as the client gives it; what is rarely asked for is made when it is. */
+class FetchedMessage implements Message {
+  readonly value: Uint8Array | null;
+  readonly #given: KafkaMessage;
+
+  constructor(given: KafkaMessage) {
+    this.#given = given;
+    this.value = given.value;
+  }
+
+  get offset(): number {
+    return Number(this.#given.offset);
+  }
+
+  get timeMs(): number {
+    return Number(this.#given.timestamp);
+  }
+
+  get key(): Uint8Array | null {
+    return this.#given.key;
+  }
+
+  get headers(): Message['headers'] {
+    const { headers = {} } = this.#given;
+    return isSingle(headers) ? headers : lastOfEach(headers);
+  }
 }
 
-function toHeaders(headers: NonNullable<KafkaMessage['headers']>): Message['headers'] {
-  const names = Object.keys(headers);
-  if (names.length === 0) return noHeaders;
-  return Object.fromEntries(
-    names.map((name) => {
-      const value = headers[name];
+/** Whether each header stands once and as bytes, which is how nearly all messages come. */
+function isSingle(headers: NonNullable<KafkaMessage['headers']>): headers is Record<string, Buffer> {
+  for (const name in headers) if (!(headers[name] instanceof Uint8Array)) return false;
+  return true;
+}
+
+const lastOfEach = (headers: NonNullable<KafkaMessage['headers']>): Message['headers'] =>
+  Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => {
       const last = Array.isArray(value) ? value.at(-1) : value;
       return [name, typeof last === 'string' ? Buffer.from(last) : (last ?? Buffer.alloc(0))];
     }),
   );
-}
 
 const toKafka = ({ key, value, headers }: Outgoing) => ({
   key: key === null || typeof key === 'string' ? key : Buffer.from(key),

@@ -82,12 +82,12 @@ test('messages come back as they were sent, with the log’s own time', async ()
   await arrived(1);
   const [first, second, third] = blocks[0]?.messages ?? [];
   expect(assigned).toEqual([[0]]);
-  expect(first).toMatchObject({ offset: 0n, timeMs: nowMs, value: bytes(3) });
+  expect(first).toMatchObject({ offset: 0, timeMs: nowMs, value: bytes(3) });
   expect(new TextDecoder().decode(first?.key ?? undefined)).toBe('Süd');
   expect(new TextDecoder().decode(first?.headers['content-type'])).toBe('application/json');
   expect(new TextDecoder().decode(first?.headers.größe)).toBe('"1"');
   expect(second).toMatchObject({
-    offset: 1n,
+    offset: 1,
     key: Uint8Array.of(1, 255),
     value: new Uint8Array(),
     headers: {},

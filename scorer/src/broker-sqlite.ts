@@ -102,7 +102,7 @@ export function createSqliteBroker({
         });
         continue;
       }
-      const next = last.offset + 1n;
+      const next = BigInt(last.offset + 1);
       const isStored = await handlers.block({ partition: onlyPartition, from, next, messages }, left);
       if (isStored) fetchFrom = next;
       // SQLite makes nobody wait: timers and requests have their turn between two blocks.
@@ -117,7 +117,7 @@ export function createSqliteBroker({
       size += row.value?.length ?? 0;
       if (messages.length > 0 && size > blockSizeMax) break;
       messages.push({
-        offset: BigInt(row.offset),
+        offset: row.offset,
         timeMs: row.time_ms,
         key: row.key,
         value: row.value,

@@ -1,5 +1,4 @@
 // Anomalies in PostgreSQL's binary COPY format. Few as a rule, but when every reading is abnormal they are as many as verdicts.
-import { epochMs, float4Oid, headerSize, signature, trailerSize } from './copy-format.ts';
 import type { AnomalyRecord } from './store.ts';
 
 /** The columns that `encodeAnomalies` writes, in its order. */
@@ -19,6 +18,13 @@ export const anomalyColumns = [
   'model_id',
 ] as const;
 
+const signature = Uint8Array.of(...'PGCOPY\n\xff\r\n\0'.split('').map((char) => char.charCodeAt(0)));
+/** Signature, flags, length of the header's extension. */
+const headerSize = signature.length + 8;
+const trailerSize = 2;
+/** PostgreSQL counts microseconds from 2000-01-01. */
+const epochMs = 946_684_800_000;
+const float4Oid = 700;
 const textOid = 25;
 const nullLength = -1;
 /** Field count, lengths of all fields, fields of fixed size, and the heads of both arrays. */

@@ -93,7 +93,7 @@ test('a block that waits for its position ends its wait when the group gives the
     store: { write: notCalled },
   });
   const { promise: left, reject } = Promise.withResolvers<never>();
-  const message = { offset: 0n, timeMs: 0, key: null, value: Uint8Array.of(1), headers: {} };
+  const message = { offset: 0, timeMs: 0, key: null, value: Uint8Array.of(1), headers: {} };
   const isStored = pipeline.handlers.block({ partition: 0, from: 0n, next: 1n, messages: [message] }, left);
   reject(new Error('rebalancing'));
   expect(await isStored).toBe(false);
@@ -117,18 +117,24 @@ test('a dead letter that is too large for its topic goes without its message, th
     engine: {
       model: { features: [], sha256: '', offset: 0 } as unknown as Scoring['model'],
       begin() {},
-      append: () => ({ rejected: { reason: 'malformed', detail: 'Not a batch.' } }),
+      appendAll: (messages) => ({
+        next: messages.length,
+        refused: messages.map((_, index) => ({
+          index,
+          rejection: { reason: 'malformed', detail: 'Not a batch.' },
+        })),
+      }),
       score: () => ({ rowCount: 0, anomalyRows: new Uint32Array() }) as ReturnType<Scoring['score']>,
     },
   });
-  const message = (offset: bigint, size: number) => ({
+  const message = (offset: number, size: number) => ({
     offset,
     timeMs: 0,
     key: null,
     value: new Uint8Array(size),
     headers: {},
   });
-  const messages = [message(0n, 5_000), message(1n, 10)];
+  const messages = [message(0, 5_000), message(1, 10)];
   expect(
     await pipeline.handlers.block({ partition: 0, from: 0n, next: 2n, messages }, new Promise(() => {})),
   ).toBe(true);

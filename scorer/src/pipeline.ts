@@ -12,10 +12,10 @@ import {
   type Outgoing,
 } from './broker.ts';
 import { encodeJsonReadings } from './reading-json.ts';
-import type { AnomalyRecord, Segment, Store, Verdicts } from './store.ts';
+import type { AnomalyRecord, Store, Verdicts } from './store.ts';
 
 /** What the pipeline uses of an engine. From `begin` to the last look at the block nothing may wait in between. */
-export type Scoring = Pick<Engine, 'model' | 'begin' | 'append' | 'score'>;
+export type Scoring = Pick<Engine, 'model' | 'begin' | 'appendAll' | 'score'>;
 
 /** The model that scores now, and its id in the store. */
 export type ActiveModel = { readonly engine: Scoring; readonly modelId: number };
@@ -151,8 +151,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       return false;
     }
     try {
+      const batches = toBatches(fetched);
       for (let index = 0; index < fetched.messages.length; ) {
-        const stored = await storeSome(fetched, index);
+        const stored = await storeSome(batches, index);
         if (stored === 'fenced') {
           observer.dropped(partition, 'fenced');
           await Promise.race([resume(partition, 'another scorer was faster'), left]);
@@ -173,8 +174,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   }
 
   /** Stores as many messages from `firstIndex` on as fit into the engine, dead letters first. */
-  async function storeSome(fetched: Fetched, firstIndex: number) {
-    const score = () => scoreMessages(options.activeModel(), topics.readings, fetched, firstIndex);
+  async function storeSome(batches: Batches, firstIndex: number) {
+    const score = () => scoreMessages(options.activeModel(), topics.readings, batches, firstIndex);
     let scored = score();
     if (scored.deadLetters.length > 0) {
       // A refused message is kept before the position moves past it. Publishing takes a while, in which other
@@ -183,14 +184,15 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       scored = score();
     }
     const { verdicts, nextIndex } = scored;
+    const { rowCount, ignoredFeatureCount } = verdicts.block; // Later it is another block's.
     if (!(await store.write(verdicts))) return 'fenced';
     observer.stored({
-      partition: fetched.partition,
+      partition: verdicts.partition,
       messageCount: nextIndex - firstIndex,
-      readingCount: scored.readingCount,
-      ignoredFeatureCount: scored.ignoredFeatureCount,
+      readingCount: rowCount,
+      ignoredFeatureCount,
       anomalies: verdicts.anomalies,
-      refused: scored.refused,
+      refused: scored.deadLetters.map(({ rejection }) => rejection),
     });
     return { nextIndex, anomalies: verdicts.anomalies };
   }
@@ -216,13 +218,64 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   };
 }
 
+/** The messages of a fetch as the engine takes them. */
+export type Batches = {
+  readonly fetched: Fetched;
+  /** A SensorBatch in Protobuf per message, null where there is none. */
+  readonly batches: readonly (Uint8Array | null)[];
+  /** Why there is none. */
+  readonly refused: readonly Refused[];
+};
+type Refused = { readonly index: number; readonly rejection: Rejection };
+
+/** Protobuf as it is, JSON encoded anew. */
+export function toBatches(fetched: Fetched): Batches {
+  const refused: Refused[] = [];
+  const isJson = createJsonCheck();
+  const batches = fetched.messages.map((message, index) => {
+    const { value } = message;
+    if (value !== null && value.length > 0 && !isJson(value, message)) return value;
+    const encoded = encodeUnlikely(message);
+    if ('batch' in encoded) return encoded.batch;
+    refused.push({ index, rejection: encoded.rejected });
+    return null;
+  });
+  return { fetched, batches, refused };
+}
+
+function encodeUnlikely({ value, timeMs }: Message): ReturnType<typeof encodeJsonReadings> {
+  if (value === null || value.length === 0)
+    return { rejected: { reason: 'empty-message', detail: 'The message has no value.' } };
+  return encodeJsonReadings(value, { fallbackTimeMs: timeMs });
+}
+
+/** By its header; without one by its first byte: a brace or bracket begins no field of a SensorBatch. */
+function createJsonCheck() {
+  // Messages that follow one another mostly come from the same program.
+  let lastType: Uint8Array | undefined;
+  let isLastJson = false;
+  return (value: Uint8Array, { headers }: Message): boolean => {
+    const contentType = headers['content-type'];
+    if (contentType === undefined) return value[0] === '{'.charCodeAt(0) || value[0] === '['.charCodeAt(0);
+    if (lastType === undefined || !areSame(contentType, lastType)) {
+      lastType = contentType;
+      isLastJson = new TextDecoder().decode(contentType).includes('json');
+    }
+    return isLastJson;
+  };
+}
+
+function areSame(a: Uint8Array, b: Uint8Array): boolean {
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let index = 0; index < a.length; index += 1) if (a[index] !== b[index]) return false;
+  return true;
+}
+
 type Scored = {
   readonly verdicts: Verdicts;
   /** The first message that did not fit any more. */
   readonly nextIndex: number;
-  readonly readingCount: number;
-  readonly ignoredFeatureCount: number;
-  readonly refused: readonly Rejection[];
   readonly deadLetters: readonly DeadLetterDraft[];
 };
 
@@ -230,100 +283,73 @@ type Scored = {
 export function scoreMessages(
   { engine, modelId }: ActiveModel,
   topic: string,
-  fetched: Fetched,
+  { fetched, batches, refused }: Batches,
   firstIndex: number,
 ): Scored {
   const { partition, messages } = fetched;
-  const segments: Segment[] = [];
-  const refused: Rejection[] = [];
-  const deadLetters: DeadLetterDraft[] = [];
-  let readingCount = 0;
-  let ignoredFeatureCount = 0;
-  let index = firstIndex;
   engine.begin();
-  for (; index < messages.length; index += 1) {
-    const message = messages[index] as Message;
-    const encoded = toBatch(message);
-    const appended = 'rejected' in encoded ? encoded : engine.append(encoded.batch);
-    if ('full' in appended) break;
-    if ('rejected' in appended) {
-      refused.push(appended.rejected);
-      deadLetters.push({ topic, partition, message, rejection: appended.rejected });
-      continue;
-    }
-    segments.push({ offset: message.offset, rowStart: readingCount, rowCount: appended.rowCount });
-    readingCount += appended.rowCount;
-    ignoredFeatureCount += appended.ignoredFeatureCount;
-  }
+  const appended = engine.appendAll(batches, firstIndex);
+  const nextIndex = appended.next;
   const block = engine.score();
-  if (block.rowCount !== readingCount)
-    throw new Error(`assertion failed: ${readingCount} readings decoded, ${block.rowCount} scored`);
+  const offsets = Float64Array.from({ length: nextIndex - firstIndex }, (_, index) =>
+    offsetOf(messages, firstIndex + index),
+  );
+  const deadLetters = [...refused, ...appended.refused]
+    .filter(({ index }) => index >= firstIndex && index < nextIndex)
+    .sort((a, b) => a.index - b.index)
+    .map(({ index, rejection }) => ({ topic, partition, message: messages[index] as Message, rejection }));
   const verdicts: Verdicts = {
     partition,
-    from: firstIndex === 0 ? fetched.from : offsetOf(messages, firstIndex),
-    next: index < messages.length ? offsetOf(messages, index) : fetched.next,
+    from: firstIndex === 0 ? fetched.from : BigInt(offsetOf(messages, firstIndex)),
+    next: nextIndex < messages.length ? BigInt(offsetOf(messages, nextIndex)) : fetched.next,
     modelId,
     modelOffset: engine.model.offset,
     block,
-    segments,
-    anomalies: collectAnomalies({ engine, topic, partition, block, segments }),
+    offsets,
+    anomalies: collectAnomalies({ engine, topic, partition, block, offsets }),
   };
-  return { verdicts, nextIndex: index, readingCount, ignoredFeatureCount, refused, deadLetters };
+  return { verdicts, nextIndex, deadLetters };
 }
 
-const offsetOf = (messages: readonly Message[], index: number): bigint => (messages[index] as Message).offset;
-
-/** Both kinds of message as a SensorBatch: Protobuf as it is, JSON encoded anew. */
-function toBatch({
-  value,
-  headers,
-  timeMs,
-}: Message): { readonly batch: Uint8Array } | { readonly rejected: Rejection } {
-  if (value === null || value.length === 0) {
-    return { rejected: { reason: 'empty-message', detail: 'The message has no value.' } };
-  }
-  return isJson(value, headers['content-type'])
-    ? encodeJsonReadings(value, { fallbackTimeMs: timeMs })
-    : { batch: value };
-}
-
-/** By its header; without one by its first byte: a brace or bracket begins no field of a SensorBatch. */
-function isJson(value: Uint8Array, contentType: Uint8Array | undefined): boolean {
-  if (contentType === undefined) return value[0] === '{'.charCodeAt(0) || value[0] === '['.charCodeAt(0);
-  return new TextDecoder().decode(contentType).includes('json');
-}
+const offsetOf = (messages: readonly Message[], index: number): number => (messages[index] as Message).offset;
 
 function collectAnomalies({
   engine,
   topic,
   partition,
   block,
-  segments,
+  offsets,
 }: {
   readonly engine: Scoring;
   readonly topic: string;
   readonly partition: number;
   readonly block: Verdicts['block'];
-  readonly segments: readonly Segment[];
+  readonly offsets: Float64Array;
 }): AnomalyRecord[] {
   const { features, offset: modelOffset, sha256 } = engine.model;
   const anomalies: AnomalyRecord[] = [];
-  let segmentIndex = 0;
-  for (const [anomalyIndex, row] of block.anomalyRows.entries()) {
-    while (row >= endOf(segments, segmentIndex)) segmentIndex += 1;
-    const { offset, rowStart } = segments[segmentIndex] as Segment;
-    const severity = block.severities[row] as number;
-    const score = block.scores[row] as number;
+  let message = 0;
+  let rowStart = 0;
+  const rowEnd = () => rowStart + (block.messageRows[message] as number);
+  for (const [anomalyIndex, blockRow] of block.anomalyRows.entries()) {
+    while (blockRow >= rowEnd()) {
+      rowStart = rowEnd();
+      message += 1;
+    }
+    const offset = BigInt(offsets[message] as number);
+    const row = blockRow - rowStart;
+    const severity = block.severities[blockRow] as number;
+    const score = block.scores[blockRow] as number;
     anomalies.push({
-      id: `${topic}-${partition}-${offset}-${row - rowStart}`,
+      id: `${topic}-${partition}-${offset}-${row}`,
       topic,
       partition,
       offset,
-      row: row - rowStart,
-      station: block.station(row),
-      timeMs: block.times[row] as number,
+      row,
+      station: block.station(blockRow),
+      timeMs: block.times[blockRow] as number,
       values: features.map((_, feature) =>
-        present(block.values[row * block.valueStride + feature] as number),
+        present(block.values[blockRow * block.valueStride + feature] as number),
       ),
       features,
       score,
@@ -335,11 +361,6 @@ function collectAnomalies({
   }
   return anomalies;
 }
-
-const endOf = (segments: readonly Segment[], index: number): number => {
-  const { rowStart, rowCount } = segments[index] as Segment;
-  return rowStart + rowCount;
-};
 
 const present = (value: number): number | null => (Number.isNaN(value) ? null : value);
 
@@ -395,7 +416,7 @@ function encodeDeadLetter({ topic, partition, message, rejection }: DeadLetterDr
   const letter = create(DeadLetterSchema, {
     topic,
     partition,
-    offset: message.offset,
+    offset: BigInt(message.offset),
     reason: rejection.reason,
     detail: rejection.detail,
     key: message.key ?? new Uint8Array(),

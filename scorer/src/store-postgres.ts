@@ -1,11 +1,10 @@
 // The store on PostgreSQL: binary COPY and the position in one transaction. The only file that knows the client.
-import type { Model } from '@lonetree/core-wasm';
+import { copyColumns, type Model } from '@lonetree/core-wasm';
 import type { Sql, TransactionSql } from 'postgres';
 import { createBuffers } from './buffers.ts';
 import { anomalyColumns, encodeAnomalies } from './copy-anomalies.ts';
-import { encodePredictions, predictionColumns } from './copy-format.ts';
 import { migrations } from './migrations-postgres.ts';
-import type { Position, Store } from './store.ts';
+import type { Position, Store, Verdicts } from './store.ts';
 import { createClient } from './store-postgres-client.ts';
 import { createDayPartitions, indexNewTimes, schemaLock } from './store-postgres-partitions.ts';
 import { blockAnomalies, queryAnomalies, queryPredictions } from './store-postgres-queries.ts';
@@ -38,16 +37,19 @@ export type FaultPoint =
   | 'after-commit'
   | 'fenced';
 
-/** So much is handed to the client at once: it copies what it is given. */
+/** So much is handed to the client at once: it copies what it is given. The engine makes pieces of that size. */
 const copyPieceSize = 1 << 20;
-/** An encoded block of more bytes is rare: its memory is not kept. */
-const keptBufferSizeMax = 16 << 20;
+/** Pieces of a block of usual size; those of larger blocks are not kept. */
+const keptPiecesPerBlock = 8;
 
 export function createPostgresStore(options: PostgresOptions): Store {
   const { url, group, topic, deadlineMs, connectTimeoutMs } = options;
   const atFaultPoint = options.atFaultPoint ?? (() => {});
   const common = { url, connectTimeoutMs, deadlineMs };
-  const buffers = createBuffers({ countMax: options.connectionCount, sizeMax: keptBufferSizeMax });
+  const buffers = createBuffers({
+    countMax: keptPiecesPerBlock * options.connectionCount,
+    sizeMax: copyPieceSize,
+  });
   const blocks = createClient({
     ...common,
     applicationName: `lonetree ${group}`,
@@ -68,6 +70,16 @@ export function createPostgresStore(options: PostgresOptions): Store {
     session: { lock_timeout: options.lockTimeoutMs },
   });
 
+  /** The block's rows, out of the engine's memory, which is used again from the first wait on. */
+  function copyRows({ block, partition, modelId, offsets }: Verdicts) {
+    if (block.rowCount === 0) return [];
+    return Array.from(block.copyPieces({ topic, partition, modelId, offsets }), (piece) => {
+      const memory = buffers.take(piece.length);
+      memory.set(piece);
+      return { memory, bytes: memory.subarray(0, piece.length) };
+    });
+  }
+
   return {
     migrate: () => schema.run(migrate),
 
@@ -86,16 +98,10 @@ export function createPostgresStore(options: PostgresOptions): Store {
     write(verdicts) {
       const { partition, anomalies, modelId } = verdicts;
       const [from, next] = [String(verdicts.from), String(verdicts.next)];
-      // The block's memory is used again from the first wait on.
-      let encoded: Uint8Array | undefined;
-      const reserve = (size: number) => {
-        encoded = buffers.take(size);
-        return encoded;
-      };
-      const predictions = verdicts.block.rowCount === 0 ? null : encodePredictions(topic, verdicts, reserve);
+      const predictions = copyRows(verdicts);
       const settle = (isStored: boolean) => {
-        // After a failure the server's answer is open: the client may still hold it.
-        if (encoded !== undefined) buffers.giveBack(encoded);
+        // After a failure the server's answer is open: the client may still hold them.
+        for (const { memory } of predictions) buffers.giveBack(memory);
         return isStored;
       };
       const fenced = new Error('fenced');
@@ -104,18 +110,17 @@ export function createPostgresStore(options: PostgresOptions): Store {
         db
           .begin(async (tx) => {
             atFaultPoint('before-copy');
-            if (predictions !== null) {
-              const inCopy = () => atFaultPoint('in-copy');
+            if (predictions.length > 0) {
               await copyIn(tx, {
                 table: 'prediction',
-                columns: predictionColumns,
-                bytes: predictions,
-                inCopy,
+                columns: copyColumns,
+                pieces: predictions.map(({ bytes }) => bytes),
+                inCopy: () => atFaultPoint('in-copy'),
               });
             }
             if (anomalies.length > 0) {
-              const bytes = encodeAnomalies(anomalies, modelId);
-              await copyIn(tx, { table: 'anomaly', columns: anomalyColumns, bytes });
+              const pieces = [encodeAnomalies(anomalies, modelId)];
+              await copyIn(tx, { table: 'anomaly', columns: anomalyColumns, pieces });
             }
             atFaultPoint('before-move');
             // Last: a scorer that is frozen in its copy must not hold this row's lock.
@@ -204,20 +209,22 @@ async function registerModel(db: Sql, { sha256, features, offset }: Model, name:
 type Copy = {
   readonly table: string;
   readonly columns: readonly string[];
-  readonly bytes: Uint8Array;
+  readonly pieces: readonly Uint8Array[];
   readonly inCopy?: () => void;
 };
 
 /** Hands over the bytes piece by piece. What the server refuses after the last one may never settle: callers have a deadline. */
-async function copyIn(tx: TransactionSql, { table, columns, bytes, inCopy }: Copy): Promise<void> {
+async function copyIn(tx: TransactionSql, { table, columns, pieces, inCopy }: Copy): Promise<void> {
   const names = tx.unsafe(columns.map((column) => `"${column}"`).join(', '));
   const stream = await tx`copy ${tx(table)} (${names}) from stdin with (format binary)`.writable();
   inCopy?.();
   const failed = new Promise<never>((_, reject) => stream.on('error', reject));
   failed.catch(() => {}); // Whoever waits below sees it.
-  for (let at = 0; at < bytes.length; at += copyPieceSize) {
-    const piece = bytes.subarray(at, at + copyPieceSize);
-    await Promise.race([failed, new Promise<unknown>((resolve) => stream.write(piece, resolve))]);
+  for (const piece of pieces) {
+    for (let at = 0; at < piece.length; at += copyPieceSize) {
+      const part = piece.subarray(at, at + copyPieceSize);
+      await Promise.race([failed, new Promise<unknown>((resolve) => stream.write(part, resolve))]);
+    }
   }
   await Promise.race([failed, new Promise<void>((resolve) => stream.on('finish', resolve).end())]);
 }

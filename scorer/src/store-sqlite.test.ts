@@ -7,7 +7,7 @@ import { Engine } from '@lonetree/core-wasm';
 import { describeStore } from '../test/store-contract.ts';
 import type { Broker } from './broker.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
-import { scoreMessages } from './pipeline.ts';
+import { scoreMessages, toBatches } from './pipeline.ts';
 import { encodeReadings } from './reading-json.ts';
 import { type Database, openDatabase } from './sqlite.ts';
 import type { Store } from './store.ts';
@@ -64,7 +64,7 @@ describe('the SQLite file over time', () => {
     if ('rejected' in encoded) throw new Error(encoded.rejected.detail);
     const { batch } = encoded;
     const messages = Array.from({ length: messageCount }, (_, index) => ({
-      offset: from + BigInt(index),
+      offset: Number(from) + index,
       timeMs: Date.now(),
       key: null,
       value: batch,
@@ -75,7 +75,8 @@ describe('the SQLite file over time', () => {
       messages.map(({ value }) => ({ key: null, value })),
     );
     const next = from + BigInt(messageCount);
-    return scoreMessages({ engine, modelId }, 'readings', { partition: 0, from, next, messages }, 0).verdicts;
+    const batches = toBatches({ partition: 0, from, next, messages });
+    return scoreMessages({ engine, modelId }, 'readings', batches, 0).verdicts;
   }
   const count = (table: string, condition = 'true') =>
     (database.query(`select count(*) as n from ${table} where ${condition}`).get() as { n: number }).n;

@@ -1,7 +1,7 @@
 // The store as tables of the embedded SQLite file: verdicts and position in one local transaction.
 import { shortFloat32 } from './float32.ts';
 import type { Database } from './sqlite.ts';
-import type { AnomalyRecord, PredictionRecord, ReadingQuery, Segment, Store, Verdicts } from './store.ts';
+import type { AnomalyRecord, PredictionRecord, ReadingQuery, Store, Verdicts } from './store.ts';
 
 export type SqliteStoreOptions = {
   readonly database: Database;
@@ -43,7 +43,12 @@ export function createSqliteStore({ database, group, topic, retentionDays }: Sql
     if (movePosition.run(next, from, block.rowCount, group, topic, partition, from).changes !== 1)
       return false;
     const storedAt = Date.now();
-    for (const segment of verdicts.segments) insertSegment(verdicts, segment, storedAt);
+    let rowStart = 0;
+    for (const [index, offset] of verdicts.offsets.entries()) {
+      const rowCount = block.messageRows[index] as number;
+      insertMessage(verdicts, { offset, rowStart, rowCount }, storedAt);
+      rowStart += rowCount;
+    }
     for (const a of anomalies) {
       // biome-ignore format: a row of the table
       insertAnomaly.run(
@@ -54,13 +59,17 @@ export function createSqliteStore({ database, group, topic, retentionDays }: Sql
     return true;
   });
 
-  function insertSegment({ partition, modelId, block }: Verdicts, segment: Segment, storedAt: number): void {
-    for (let index = 0; index < segment.rowCount; index += 1) {
-      const row = segment.rowStart + index;
+  function insertMessage(
+    { partition, modelId, block }: Verdicts,
+    message: { readonly offset: number; readonly rowStart: number; readonly rowCount: number },
+    storedAt: number,
+  ): void {
+    for (let index = 0; index < message.rowCount; index += 1) {
+      const row = message.rowStart + index;
       const severity = block.severities[row] as number;
       // biome-ignore format: a row of the table
       insertPrediction.run(
-        topic, partition, segment.offset, index, block.times[row] as number, block.station(row), valuesOf(block, row),
+        topic, partition, message.offset, index, block.times[row] as number, block.station(row), valuesOf(block, row),
         block.scores[row] as number, Number.isNaN(severity) ? null : severity, block.isAnomaly[row] as number,
         modelId, storedAt,
       );

@@ -1,9 +1,6 @@
 // What the pipeline and the HTTP API need of a database. Two adapters: store-postgres.ts, store-sqlite.ts (embedded).
 import type { Block, Model } from '@lonetree/core-wasm';
 
-/** The rows of one message within a block. */
-export type Segment = { readonly offset: bigint; readonly rowStart: number; readonly rowCount: number };
-
 /** An abnormal reading, as stored, published and shown. */
 export type AnomalyRecord = {
   /** `<topic>-<partition>-<offset>-<row>`: the same whenever the message is read again. */
@@ -42,7 +39,8 @@ export type Verdicts = {
   /** score − this = decision. */
   readonly modelOffset: number;
   readonly block: Block;
-  readonly segments: readonly Segment[];
+  /** For each message of the block, as for `block.messageRows`. */
+  readonly offsets: Float64Array;
   readonly anomalies: readonly AnomalyRecord[];
 };
 

@@ -122,7 +122,7 @@ test('markers of transactions and aborted messages are passed without a block be
   });
   await transactional.connect();
   const reader = await read('transactions');
-  const committed: bigint[] = [];
+  const committed: number[] = [];
   for (let round = 0; round < 6; round += 1) {
     const transaction = await transactional.transaction();
     // Larger than what one fetch brings of a partition, so that the marker before it comes alone.
@@ -133,7 +133,7 @@ test('markers of transactions and aborted messages are passed without a block be
       continue;
     }
     await transaction.commit();
-    committed.push(BigInt(sent?.baseOffset ?? -1));
+    committed.push(Number(sent?.baseOffset ?? -1));
     await until(`message of round ${round}`, () => offsets(reader).length === committed.length);
   }
   expect(offsets(reader)).toEqual(committed);
@@ -181,6 +181,30 @@ test('before the connection and after the end it is certain that nothing is publ
   await broker.close();
   await expect(broker.publish('unconnected', [message])).rejects.toBeInstanceOf(NothingPublished);
   expect(await topicRanges(kafka, 'unconnected')).toMatchObject([{ start: 0n, end: 1n }]);
+}, 60_000);
+
+test('what comes while a block is being stored waits behind it, and comes again when that one fails', async () => {
+  await createTopics(kafka, [{ name: 'busy', partitions: 1 }]);
+  const send = (value: string) => producer.send({ topic: 'busy', messages: [{ value }] });
+  const begun: string[] = [];
+  let fail = () => {};
+  const isStored = new Promise<boolean>((resolve) => {
+    fail = () => resolve(false);
+  });
+  const reader = await read('busy', ({ messages }) => {
+    begun.push(messages.map(({ value }) => Buffer.from(value ?? []).toString()).join(' '));
+    return begun.length === 1 ? isStored : Promise.resolve(true);
+  });
+  await send('a');
+  await until('the first block is under way', () => begun.length === 1);
+  for (const value of ['b', 'c', 'd']) await send(value);
+  await Bun.sleep(4 * bounds.fetchWaitMaxMs); // Long enough for the client to fetch them, which nothing tells.
+  expect(begun).toEqual(['a']);
+  fail();
+  await until('all messages', () => offsets(reader).length === 4);
+  expect(offsets(reader)).toEqual([0, 1, 2, 3]);
+  expect(reader.dropped).toEqual([]);
+  await reader.broker.close();
 }, 60_000);
 
 test('a scorer that stops leaves a block that waits, and its group', async () => {

@@ -2,12 +2,11 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Engine } from '@lonetree/core-wasm';
+import { copyColumns, Engine } from '@lonetree/core-wasm';
 import { type Postgres, startPostgres } from '@lonetree/devstack';
 import postgres, { type Sql } from 'postgres';
 import { anomalyColumns, encodeAnomalies } from '../src/copy-anomalies.ts';
-import { encodePredictions, predictionColumns } from '../src/copy-format.ts';
-import { scoreMessages } from '../src/pipeline.ts';
+import { scoreMessages, toBatches } from '../src/pipeline.ts';
 import { encodeReadings } from '../src/reading-json.ts';
 import type { Store, Verdicts } from '../src/store.ts';
 import { createPostgresStore } from '../src/store-postgres.ts';
@@ -79,11 +78,11 @@ function score(from: bigint, messages: readonly (readonly Reading[])[]): Verdict
       })),
     );
     if ('rejected' in encoded) throw new Error(encoded.rejected.detail);
-    return { offset: from + BigInt(index), timeMs: nowMs, key: null, value: encoded.batch, headers: {} };
+    return { offset: Number(from) + index, timeMs: nowMs, key: null, value: encoded.batch, headers: {} };
   });
   const next = from + BigInt(messages.length);
-  return scoreMessages({ engine, modelId }, topic, { partition: 0, from, next, messages: fetched }, 0)
-    .verdicts;
+  const batches = toBatches({ partition: 0, from, next, messages: fetched });
+  return scoreMessages({ engine, modelId }, topic, batches, 0).verdicts;
 }
 
 /** What PostgreSQL itself writes when it copies the table out. */
@@ -126,11 +125,13 @@ test('the bytes of a block are those that PostgreSQL writes when it copies the r
   const start = (1n << 32n) - 1n; // Offsets of both sides of 32 bits.
   await store.position(0, start);
   const verdicts = score(start, messages);
-  const predictions = Buffer.from(encodePredictions(topic, verdicts));
+  const { block, offsets } = verdicts;
+  const pieces = block.copyPieces({ topic, partition: 0, modelId, offsets });
+  const predictions = Buffer.concat(Array.from(pieces, (piece) => Buffer.from(piece)));
   const anomalies = Buffer.from(encodeAnomalies(verdicts.anomalies, modelId));
   expect(verdicts.anomalies.length).toBeGreaterThan(2);
   expect(await store.write(verdicts)).toBe(true);
-  expect((await copyOut('prediction', predictionColumns)).equals(predictions)).toBe(true);
+  expect((await copyOut('prediction', copyColumns)).equals(predictions)).toBe(true);
   expect((await copyOut('anomaly', anomalyColumns)).equals(anomalies)).toBe(true);
 });
 

@@ -1,6 +1,7 @@
 // A seeded world for the pipeline: a log, a table, a group of scorers, and everything that goes wrong between them.
 // Time is virtual and one event happens after the other, so a seed replays to the last step.
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import type { Rejection } from '@lonetree/core-wasm';
 import { AnomalySchema, DeadLetterSchema, SensorBatchSchema } from '@lonetree/proto';
 import type { Broker, Message, Outgoing } from '../src/broker.ts';
 import { createPipeline, type Pipeline, type Scoring } from '../src/pipeline.ts';
@@ -137,8 +138,8 @@ class World {
     const log = this.log[partition] as Message[];
     // Now and then offsets are skipped, as after compaction or a transaction's marker.
     const offset =
-      BigInt((log.length === 0 ? this.logStart[partition] : Number(log.at(-1)?.offset) + 1) as number) +
-      (this.random() < 0.05 ? 2n : 0n);
+      ((log.length === 0 ? this.logStart[partition] : Number(log.at(-1)?.offset) + 1) as number) +
+      (this.random() < 0.05 ? 2 : 0);
     log.push({
       offset,
       timeMs: 1e12,
@@ -164,21 +165,34 @@ class World {
 /** Decodes with the Protobuf library; a reading above 0.9 is abnormal. Its memory is spoilt by every `begin`. */
 function createEngine(): Scoring {
   let rows: { value: number; timeMs: number }[] = [];
+  let messageRows: number[] = [];
   let spoil = () => {};
   return {
     model: { sha256: 'm', features: ['x'], offset: -0.5 } as unknown as Scoring['model'],
     begin() {
       spoil();
       rows = [];
+      messageRows = [];
     },
-    append(message) {
-      if (message[0] === 0xff) return { rejected: { reason: 'malformed', detail: 'spoilt on purpose' } };
-      const { columns, timeDeltasMs } = fromBinary(SensorBatchSchema, message);
-      const values = columns[0]?.values ?? [];
-      if (rows.length > 0 && rows.length + values.length > engineRowCountMax) return { full: true };
-      for (const [index, value] of values.entries())
-        rows.push({ value, timeMs: Number(timeDeltasMs[index]) });
-      return { rowCount: values.length, ignoredFeatureCount: 0 };
+    appendAll(messages, first) {
+      const refused: { index: number; rejection: Rejection }[] = [];
+      for (const [index, message] of messages.entries()) {
+        if (index < first) continue;
+        if (message === null || message[0] === 0xff) {
+          messageRows.push(0);
+          if (message !== null)
+            refused.push({ index, rejection: { reason: 'malformed', detail: 'spoilt on purpose' } });
+          continue;
+        }
+        const { columns, timeDeltasMs } = fromBinary(SensorBatchSchema, message);
+        const values = columns[0]?.values ?? [];
+        if (rows.length > 0 && rows.length + values.length > engineRowCountMax)
+          return { next: index, refused };
+        for (const [reading, value] of values.entries())
+          rows.push({ value, timeMs: Number(timeDeltasMs[reading]) });
+        messageRows.push(values.length);
+      }
+      return { next: messages.length, refused };
     },
     score() {
       const values = Float32Array.from(rows, ({ value }) => value);
@@ -205,6 +219,11 @@ function createEngine(): Scoring {
         memory: new Uint8Array(),
         stationStart: new Uint32Array(rows.length),
         stationLength: new Uint32Array(rows.length),
+        messageRows: Uint32Array.from(messageRows),
+        ignoredFeatureCount: 0,
+        copyPieces() {
+          throw new Error('not part of this world');
+        },
       };
     },
   };
@@ -253,14 +272,19 @@ function createStore(world: World): Store {
   };
 }
 
-const encodeRows = ({ partition, block, segments }: Verdicts): Row[] =>
-  segments.flatMap(({ offset, rowStart, rowCount }) =>
-    Array.from({ length: rowCount }, (_, row) => ({
-      key: `${readingsTopic}-${partition}-${offset}-${row}`,
-      value: block.values[rowStart + row] as number,
-      isAnomaly: block.isAnomaly[rowStart + row] === 1,
-    })),
+function encodeRows({ partition, block, offsets }: Verdicts): Row[] {
+  let blockRow = -1;
+  return [...offsets].flatMap((offset, message) =>
+    Array.from({ length: block.messageRows[message] as number }, (_, row) => {
+      blockRow += 1;
+      return {
+        key: `${readingsTopic}-${partition}-${offset}-${row}`,
+        value: block.values[blockRow] as number,
+        isAnomaly: block.isAnomaly[blockRow] === 1,
+      };
+    }),
   );
+}
 
 /** One scorer process: it may lose its partitions without noticing at once, and it may die at any step. */
 class Scorer {
@@ -296,7 +320,7 @@ class Scorer {
           world.remote('reading watermarks', () => {
             const log = world.log[partition] as Message[];
             const start = BigInt(world.logStart[partition] as number);
-            return { start, end: log.length === 0 ? start : (log.at(-1) as Message).offset + 1n };
+            return { start, end: log.length === 0 ? start : BigInt((log.at(-1) as Message).offset + 1) };
           }),
         ),
       publish,
@@ -353,7 +377,7 @@ class Scorer {
     left.catch(() => {});
     this.#rejectLeft = reject;
     this.busy.add(partition);
-    const next = last.offset + 1n;
+    const next = BigInt(last.offset + 1);
     const isStored = await this.pipeline.handlers.block({ partition, from, next, messages }, left);
     this.busy.delete(partition);
     if (isStored && this.fetchFrom.get(partition) === from) this.fetchFrom.set(partition, next);
@@ -440,7 +464,8 @@ export async function simulate(seed: number, stepCount = 4_000): Promise<Simulat
   const isDrained = () =>
     world.log.every(
       (log, partition) =>
-        log.length === 0 || world.positions.get(partition)?.next === (log.at(-1) as Message).offset + 1n,
+        log.length === 0 ||
+        world.positions.get(partition)?.next === BigInt((log.at(-1) as Message).offset + 1),
     );
   for (let step = 0; step < 200_000 && !isDrained(); step += 1) {
     fetchSomething();

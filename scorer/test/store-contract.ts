@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Engine } from '@lonetree/core-wasm';
 import type { Message } from '../src/broker.ts';
-import { scoreMessages } from '../src/pipeline.ts';
+import { scoreMessages, toBatches } from '../src/pipeline.ts';
 import { encodeReadings, type JsonReading } from '../src/reading-json.ts';
 import type { AnomalyRecord, PredictionRecord, ReadingQuery, Store, Verdicts } from '../src/store.ts';
 
@@ -30,7 +30,7 @@ const toJsonReading = ({ station = 'a', timeMs = startMs, temperature = 28 }: Re
   },
 });
 
-function toMessage(offset: bigint, readings: readonly Reading[]): Message {
+function toMessage(offset: number, readings: readonly Reading[]): Message {
   const encoded = encodeReadings(readings.map(toJsonReading));
   if ('rejected' in encoded) throw new Error(encoded.rejected.detail);
   return { offset, timeMs: startMs, key: null, value: encoded.batch, headers: {} };
@@ -48,10 +48,10 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
 
     /** The verdicts on messages of one block, each of them a list of readings. */
     function score(from: bigint, messages: readonly (readonly Reading[])[], partition = 0): Verdicts {
-      const fetched = messages.map((readings, index) => toMessage(from + BigInt(index), readings));
+      const fetched = messages.map((readings, index) => toMessage(Number(from) + index, readings));
       const next = from + BigInt(messages.length);
-      return scoreMessages({ engine, modelId }, 'readings', { partition, from, next, messages: fetched }, 0)
-        .verdicts;
+      const batches = toBatches({ partition, from, next, messages: fetched });
+      return scoreMessages({ engine, modelId }, 'readings', batches, 0).verdicts;
     }
     const everything: ReadingQuery = { limit: 1_000 };
 
@@ -183,7 +183,7 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
     test('a block without a reading moves the position', async () => {
       await store.position(0, 0n);
       engine.begin();
-      const empty: Verdicts = { ...score(0n, [[{}]]), segments: [], anomalies: [] };
+      const empty: Verdicts = { ...score(0n, [[{}]]), offsets: new Float64Array(), anomalies: [] };
       engine.begin();
       expect(await store.write({ ...empty, block: engine.score() })).toBe(true);
       expect((await store.position(0, 0n)).next).toBe(1n);

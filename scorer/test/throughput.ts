@@ -1,11 +1,13 @@
-// `bun run throughput`: readings a second from Kafka into PostgreSQL as queryable rows, one scorer, and its memory.
-// With --soak MINUTES it keeps a steady load on instead, and reports how memory moves. Exits 1 when a row is missing.
+// `bun run throughput`: readings a second from Kafka into PostgreSQL as queryable rows, one scorer, its memory, what
+// processor time it and the servers take, and how that compares with psql's bare copy of the same rows. With --soak MINUTES it keeps a steady load on instead, and reports how memory moves. Exits 1 when a row is missing.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createTopics, startKafka, startPostgres, topicRanges } from '@lonetree/devstack';
 import postgres from 'postgres';
+import { measureBareCopy } from './bare-copy.ts';
+import { processorSeconds } from './processor-time.ts';
 
 const { values } = parseArgs({
   options: {
@@ -14,6 +16,7 @@ const { values } = parseArgs({
     partitions: { type: 'string', default: '6' },
     soak: { type: 'string', default: '0' },
     rate: { type: 'string', default: '100000' },
+    rounds: { type: 'string', default: '3' },
   },
 });
 const batch = Number(values.batch);
@@ -77,23 +80,41 @@ let scorer: ReturnType<typeof startScorer>;
 if (soakMinutes === 0) {
   await ended(simulate(['--rate', 'max', '--readings', values.readings]));
   const total = Number(values.readings);
+  await sql`checkpoint`; // Writing what came before is not the scorer's.
   scorer = startScorer();
   let peakMb = 0;
-  let first: { atMs: number; readings: number } | undefined;
+  const processes = {
+    scorer: scorer.pid as number,
+    postgres: database.pid,
+    kafka: kafka.pid,
+  };
+  const used = () => Object.values(processes).map(processorSeconds);
+  let first: { atMs: number; readings: number; used: number[] } | undefined;
   for (let readings = 0; readings < total; await Bun.sleep(pollMs)) {
     readings = await stored().catch(() => 0); // The tables are not there before the scorer is.
-    if (readings > 0 && first === undefined) first = { atMs: performance.now(), readings };
+    if (readings > 0 && first === undefined) first = { atMs: performance.now(), readings, used: used() };
     peakMb = Math.max(peakMb, residentMb(scorer.pid as number));
     if (process.stderr.isTTY)
       process.stderr.write(`\r${readings.toLocaleString('en')} of ${total.toLocaleString('en')} `);
   }
-  const { atMs, readings } = first ?? { atMs: 0, readings: 0 };
+  const { atMs, readings, used: usedBefore } = first ?? { atMs: 0, readings: 0, used: [] };
   const seconds = (performance.now() - atMs) / 1_000;
+  const usedSeconds = used().map((now, index) => now - (usedBefore[index] ?? 0));
   report = {
     readings: total,
     readingsPerMessage: batch,
     readingsPerSecond: Math.round((total - readings) / seconds),
     scorerPeakMb: Math.round(peakMb),
+    // Per process: nanoseconds of processor time a reading, and processors that it kept busy.
+    processor: Object.fromEntries(
+      Object.keys(processes).map((name, index) => [
+        name,
+        {
+          nsPerReading: Math.round(((usedSeconds[index] as number) * 1e9) / (total - readings)),
+          busy: Number(((usedSeconds[index] as number) / seconds).toFixed(2)),
+        },
+      ]),
+    ),
   };
 } else {
   scorer = startScorer();
@@ -123,10 +144,21 @@ if (soakMinutes === 0) {
 }
 const [row] = await sql`select count(*)::float8 as rows from prediction`;
 const rows = row?.rows as number;
-await sql.end();
 const gone = ended(scorer);
 scorer.kill('SIGTERM');
 await gone;
+const bareRates =
+  soakMinutes === 0 && rows > 0 ? await measureBareCopy(sql, database.url, Number(values.rounds)) : [];
+await sql.end();
+if (bareRates.length > 0) {
+  const median = bareRates.sort((a, b) => a - b)[bareRates.length >> 1] as number;
+  const { readingsPerSecond } = report as { readingsPerSecond: number };
+  report = {
+    ...report,
+    bareCopyRowsPerSecond: Math.round(median),
+    ofBareCopy: Number((readingsPerSecond / median).toFixed(3)),
+  };
+}
 await Promise.all([kafka.stop(), database.stop()]);
 const expected = (report as { readings: number }).readings;
 console.log(JSON.stringify({ ...report, rows, missing: expected - rows, scorerExitCode: scorer.exitCode }));

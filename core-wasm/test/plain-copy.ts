@@ -1,42 +1,22 @@
-// Verdicts in PostgreSQL's binary COPY format (PostgreSQL manual, COPY, "Binary Format"). Pure: bytes out, nothing else.
-import type { Verdicts } from './store.ts';
+// The rows of a block in PostgreSQL's binary COPY format (PostgreSQL manual, COPY, "Binary Format"), written plainly: what
+// the module's pieces must be, byte by byte.
+import type { Block } from '../src/index.ts';
+import { type CopyFacts, copyColumns } from '../src/index.ts';
 
-/** The columns that `encodePredictions` writes, in its order. */
-export const predictionColumns = [
-  'topic',
-  'partition',
-  'offset',
-  'row',
-  'time',
-  'station',
-  'values',
-  'score',
-  'severity',
-  'is_anomaly',
-  'model_id',
-] as const;
-
-export const signature = Uint8Array.of(...'PGCOPY\n\xff\r\n\0'.split('').map((char) => char.charCodeAt(0)));
+const signature = Uint8Array.of(...'PGCOPY\n\xff\r\n\0'.split('').map((char) => char.charCodeAt(0)));
 /** Signature, flags, length of the header's extension. */
-export const headerSize = signature.length + 8;
-export const trailerSize = 2;
+const headerSize = signature.length + 8;
+const trailerSize = 2;
 /** PostgreSQL counts microseconds from 2000-01-01. */
-export const epochMs = 946_684_800_000;
-export const float4Oid = 700;
+const epochMs = 946_684_800_000;
+const float4Oid = 700;
 const twoTo32 = 2 ** 32;
 /** A row without topic, station and values: field count, lengths, and the fields of fixed size. */
 const fixedRowSize =
   2 + 4 + (4 + 4) + (4 + 8) + (4 + 4) + (4 + 8) + 4 + (4 + 20) + (4 + 8) + (4 + 4) + (4 + 1) + (4 + 4);
 
-/**
- * One COPY stream with all rows of the block. Missing values and severities are NULL. Waits for nothing. `reserve` gives
- * the memory: at least so many bytes, whatever they hold.
- */
-export function encodePredictions(
-  topic: string,
-  { partition, modelId, block, segments }: Verdicts,
-  reserve: (size: number) => Uint8Array = (size) => new Uint8Array(size),
-): Uint8Array {
+/** One COPY stream with all rows of the block. Missing values and severities are NULL. */
+export function encodeRows(block: Block, { topic, partition, modelId, offsets }: CopyFacts): Uint8Array {
   const topicBytes = new TextEncoder().encode(topic);
   const {
     featureCount,
@@ -49,21 +29,22 @@ export function encodePredictions(
     scores,
     severities,
     isAnomaly,
+    messageRows,
   } = block;
   let stationsSize = 0;
   for (const length of stationLength) stationsSize += length;
   const rowSizeMax = fixedRowSize + topicBytes.length + 8 * featureCount;
-  const bytes = reserve(headerSize + block.rowCount * rowSizeMax + stationsSize + trailerSize);
+  const bytes = new Uint8Array(headerSize + block.rowCount * rowSizeMax + stationsSize + trailerSize);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  bytes.fill(0, 0, headerSize);
   bytes.set(signature);
   let at = headerSize;
-  for (const { offset, rowStart, rowCount } of segments) {
-    const offsetHigh = Number(offset >> 32n);
-    const offsetLow = Number(offset & 0xffffffffn);
-    for (let index = 0; index < rowCount; index += 1) {
-      const row = rowStart + index;
-      view.setInt16(at, predictionColumns.length);
+  let row = -1;
+  for (const [message, offset] of offsets.entries()) {
+    const offsetHigh = Math.floor(offset / twoTo32);
+    const offsetLow = offset - offsetHigh * twoTo32;
+    for (let index = 0; index < (messageRows[message] as number); index += 1) {
+      row += 1;
+      view.setInt16(at, copyColumns.length);
       view.setInt32(at + 2, topicBytes.length);
       at += 6;
       bytes.set(topicBytes, at);
