@@ -81,6 +81,16 @@ test('ratios must reach their goal, times must not exceed it', () => {
   expect(toMarkdown(made(420, 1.01))).toContain('| ≤ 1 µs | 1.01 µs | missed |');
 });
 
+test('without peers only what is ours, or needs no package of theirs, is measured, and none is called missing', async () => {
+  const { exitCode, stdout, stderr } = await runBench('--quick', '--peers', 'none');
+  expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 });
+  const { kernel, decode, missing } = JSON.parse(stdout) as Report;
+  for (const { name } of kernel) expect(ownNames).toContain(name);
+  expect(kernel.map(({ name }) => name)).toContain('cells');
+  expect(decode.map(({ name }) => name)).toEqual(['wasm', 'bufbuild', 'json']);
+  expect(Object.keys(missing).filter((name) => !name.startsWith('grid,'))).toEqual([]);
+}, 120_000);
+
 test('an unknown peer is refused with the names there are', async () => {
   const { exitCode, stdout, stderr } = await runBench('--peers', 'xgboost');
   expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });

@@ -10,9 +10,10 @@ import { measureKernels, ownNames, pythonNames, webNames } from './kernel.ts';
 import { measureDecoders, measureWholeWay } from './messages.ts';
 import { startPythonPeers } from './python-peers.ts';
 import { type Report, toMarkdown } from './report.ts';
-import { installWebPeers } from './web-peers.ts';
+import { installWebPeers, webMissing } from './web-peers.ts';
 
-const peerNames = [...pythonNames, ...webNames, 'c-cells', 'c-walk'];
+const npmNames = [...webNames, 'protobufjs'];
+const peerNames = [...pythonNames, ...npmNames, 'c-cells', 'c-walk'];
 const usage = `bun run bench [-- options]
 
 Measures path-length sums, decoders and whole messages, ours beside their peers, repetitions interleaved. Every result is
@@ -58,8 +59,8 @@ function readOptions() {
 const options = readOptions();
 const folder = mkdtempSync(join(tmpdir(), 'lonetree-bench-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-const python = await startPythonPeers();
-const loadWeb = await installWebPeers();
+const python = await startPythonPeers(options.names);
+const loadWeb = await installWebPeers(options.names.some((name) => npmNames.includes(name)));
 const kernel: Report['kernel'][number][] = [];
 const decode: Report['decode'][number][] = [];
 const messages: Report['messages'][number][] = [];
@@ -99,9 +100,12 @@ else await Bun.write(options.json, `${JSON.stringify(report, null, 1)}\n`);
 /** Decoders, and the whole way through the fastest engine. */
 async function measureMessages(engines: ReadonlyMap<string, Engine>): Promise<void> {
   const engine = (engines.get('grid') ?? engines.get('cells') ?? engines.get('walk')) as Engine;
+  const isWanted = options.names.includes('protobufjs');
+  if (isWanted && loadWeb === null) missing.protobufjs = webMissing;
+  const loadProtobuf = isWanted ? loadWeb : null;
   const values = new Float32Array(Uint8Array.from(readFileSync(join(folder, 'rows.f32'))).buffer);
   for (const rows of options.quick ? [64] : [1, 64, 1_000])
-    decode.push(...(await measureDecoders({ ...options, engine, values, rows, loadWeb })));
+    decode.push(...(await measureDecoders({ ...options, engine, values, rows, loadWeb: loadProtobuf })));
   for (const rows of options.quick ? [1, 64] : [1, 64, 1_000])
     messages.push(measureWholeWay(engine, values, { rows, count: options.messageRepeats }));
 }

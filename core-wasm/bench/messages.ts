@@ -4,7 +4,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { SensorBatchSchema } from '@lonetree/proto';
 import type { Engine } from '../src/index.ts';
 import { interleave, quantile } from './statistics.ts';
-import { loadProtobufjs } from './web-peers.ts';
+import { type LoadWeb, loadProtobufjs } from './web-peers.ts';
 
 export type DecodeResult = {
   readonly name: string;
@@ -72,7 +72,8 @@ export async function measureDecoders(options: {
   readonly engine: Engine;
   readonly values: Float32Array;
   readonly rows: number;
-  readonly loadWeb: (file: string) => Promise<unknown>;
+  /** Null: without protobufjs. */
+  readonly loadWeb: LoadWeb;
   readonly repetitions: number;
   readonly seconds: number;
 }): Promise<DecodeResult[]> {
@@ -80,11 +81,9 @@ export async function measureDecoders(options: {
   const { features } = engine.model;
   const source = { features, values: options.values, rows };
   const [batches, json] = [encodeBatches(source), encodeJson(source)];
-  const protobufjs = await loadProtobufjs(
-    options.loadWeb,
-    readFileSync(protoFile, 'utf8'),
-    'lonetree.v1.SensorBatch',
-  );
+  const protobufjs =
+    options.loadWeb &&
+    (await loadProtobufjs(options.loadWeb, readFileSync(protoFile, 'utf8'), 'lonetree.v1.SensorBatch'));
   const text = new TextDecoder();
   const decoders = new Map<string, { readonly messages: Uint8Array[]; decode(message: Uint8Array): unknown }>(
     [
@@ -102,7 +101,7 @@ export async function measureDecoders(options: {
         },
       ],
       ['bufbuild', { messages: batches, decode: (message) => fromBinary(SensorBatchSchema, message) }],
-      ['protobufjs', { messages: batches, decode: protobufjs }],
+      ...(protobufjs === null ? [] : [['protobufjs', { messages: batches, decode: protobufjs }] as const]),
       ['json', { messages: json, decode: (message) => JSON.parse(text.decode(message)) as unknown }],
     ],
   );

@@ -1,7 +1,7 @@
 """Measures peers written in or for Python: one JSON request a line on stdin, one answer a line on stdout.
 
-{"prepare": {"features", "trees", "samples", "rows", "directory", "peers"}} fits a forest, writes model.skops, single.onnx,
-rows.f32 and sums.f64 (path-length sums); answers which of the peers are there, and why others are not.
+{"prepare": {"features", "trees", "samples", "rows", "directory", "peers"}} fits a forest, writes model.skops, rows.f32 and
+sums.f64 (path-length sums), and single.onnx for onnxruntime-web; answers why peers that were asked for are not there.
 {"measure": NAME, "batch": N, "seconds": S} answers nanoseconds a row, each call on other rows of the prepared ones.
 {"check": NAME} answers the largest difference of NAME's scores from scikit-learn's.
 """
@@ -47,6 +47,12 @@ def simulated_rows(count: int, feature_count: int, generator: np.random.Generato
     return np.ascontiguousarray(np.stack((columns + more)[:feature_count], axis=1), dtype=np.float32)
 
 
+def rounded_down(threshold: float) -> float:
+    """The largest float32 that is not above: rows are float32, so no comparison changes, as it would by rounding to nearest."""
+    nearest = np.float32(threshold)
+    return float(nearest if nearest <= threshold else np.nextafter(nearest, np.float32(-np.inf)))
+
+
 def single_ensemble(forest: IsolationForest) -> bytes:
     """All trees as one ONNX TreeEnsembleRegressor that adds up the leaves' path lengths."""
     import onnx
@@ -67,7 +73,7 @@ def single_ensemble(forest: IsolationForest) -> bytes:
             attributes["nodes_treeids"].append(index)
             attributes["nodes_nodeids"].append(node)
             attributes["nodes_featureids"].append(0 if is_leaf else int(features[tree.feature[node]]))
-            attributes["nodes_values"].append(0.0 if is_leaf else float(tree.threshold[node]))
+            attributes["nodes_values"].append(0.0 if is_leaf else rounded_down(tree.threshold[node]))
             attributes["nodes_modes"].append("LEAF" if is_leaf else "BRANCH_LEQ")
             attributes["nodes_truenodeids"].append(0 if is_leaf else int(tree.children_left[node]))
             attributes["nodes_falsenodeids"].append(0 if is_leaf else int(tree.children_right[node]))
@@ -153,6 +159,10 @@ def make_tl2cgen(forest: IsolationForest, folder: Path) -> Peer:
     )
 
 
+def write_single_ensemble(forest: IsolationForest, folder: Path) -> None:
+    (folder / "single.onnx").write_bytes(single_ensemble(forest))
+
+
 MAKERS: dict[str, Callable[[IsolationForest, Path], Peer]] = {
     "sklearn": lambda forest, _: Peer(sklearn.__version__, as_they_are, forest.score_samples),
     "onnxruntime-single": make_onnxruntime_single,
@@ -177,11 +187,13 @@ class Bench:
         path = Path(directory)
         for name in peers:
             try:
-                self.peers[name] = MAKERS[name](self.forest, path)
+                if name == "onnxruntime-web":  # runs elsewhere, and needs only the model
+                    write_single_ensemble(self.forest, path)
+                else:
+                    self.peers[name] = MAKERS[name](self.forest, path)
             except Exception as error:  # noqa: BLE001 -- whatever keeps a peer from running, it is reported as missing
                 missing[name] = f"{type(error).__name__}: {error}"
         skops.io.dump(self.forest, path / "model.skops")
-        (path / "single.onnx").write_bytes(single_ensemble(self.forest))
         (path / "rows.f32").write_bytes(self.rows.tobytes())
         (path / "sums.f64").write_bytes(path_length_sums(self.forest, self.rows).astype("<f8").tobytes())
         versions = {name: peer.version for name, peer in self.peers.items()}
@@ -205,9 +217,8 @@ class Bench:
         return elapsed / scored * 1e9
 
     def check(self, name: str) -> float:
-        part = self.rows[:4096]
         peer = self.peers[name]
-        return float(np.max(np.abs(peer.score(peer.load(part)) - self.forest.score_samples(part))))
+        return float(np.max(np.abs(peer.score(peer.load(self.rows)) - self.forest.score_samples(self.rows))))
 
 
 def path_length_of(samples: int) -> float:

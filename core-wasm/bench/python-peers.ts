@@ -1,6 +1,9 @@
 // The Python side of the benchmark: one process that answers requests line by line, so that repetitions can interleave.
 import { join } from 'node:path';
-import { installLocked, toolsFolder } from '@lonetree/devstack';
+import { ensurePython, installLocked, pythonProgram, toolsFolder } from '@lonetree/devstack';
+
+/** Peers that need more than the project's own Python environment has. */
+const packagedNames = ['onnxruntime-single', 'onnxruntime-skl2onnx', 'onnxruntime-web', 'tl2cgen'];
 
 export type PythonPeers = {
   prepare(options: {
@@ -18,12 +21,19 @@ export type PythonPeers = {
   stop(): void;
 };
 
-export async function startPythonPeers(): Promise<PythonPeers> {
+/** Python with the peers' packages when any of the names needs them and they can be had; otherwise ml/.venv's. */
+export async function startPythonPeers(names: readonly string[]): Promise<PythonPeers> {
   const folder = join(toolsFolder, 'bench');
-  await installLocked({ what: 'the peers', lock: join(import.meta.dir, 'requirements.lock'), folder });
-  const child = Bun.spawn(['python3', join(import.meta.dir, 'peers.py')], {
+  const hasPackages = names.some((name) => packagedNames.includes(name)) && (await installPackages(folder));
+  if (!hasPackages) await ensurePython();
+  const child = Bun.spawn([hasPackages ? 'python3' : pythonProgram, join(import.meta.dir, 'peers.py')], {
     // One core each: the ratio is per core.
-    env: { ...process.env, PYTHONPATH: folder, OMP_NUM_THREADS: '1', OPENBLAS_NUM_THREADS: '1' },
+    env: {
+      ...process.env,
+      ...(hasPackages ? { PYTHONPATH: folder } : {}),
+      OMP_NUM_THREADS: '1',
+      OPENBLAS_NUM_THREADS: '1',
+    },
     stdin: 'pipe',
     stdout: 'pipe',
     stderr: 'inherit',
@@ -43,6 +53,17 @@ export async function startPythonPeers(): Promise<PythonPeers> {
     check: async (name) => (await ask<{ difference: number }>({ check: name })).difference,
     stop: () => child.kill(),
   };
+}
+
+/** Without them the peers are missing, and peers.py says which. */
+async function installPackages(folder: string): Promise<boolean> {
+  try {
+    await installLocked({ what: 'the peers', lock: join(import.meta.dir, 'requirements.lock'), folder });
+    return true;
+  } catch (error) {
+    console.error(`The peers' Python packages cannot be installed: ${String(error)}`);
+    return false;
+  }
 }
 
 async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, undefined> {

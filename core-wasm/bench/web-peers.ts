@@ -27,8 +27,13 @@ type Protobufjs = {
   };
 };
 
-/** Installs what package.json and bun.lock beside this file name; answers how to load a module of it. */
-export async function installWebPeers(): Promise<(file: string) => Promise<unknown>> {
+/** Loads a module of the packages; null when they were not asked for or cannot be had. */
+export type LoadWeb = ((file: string) => Promise<unknown>) | null;
+export const webMissing = 'its npm packages could not be installed';
+
+/** Installs what package.json and bun.lock beside this file name, when a peer needs it. */
+export async function installWebPeers(isWanted: boolean): Promise<LoadWeb> {
+  if (!isWanted) return null;
   const folder = join(toolsFolder, 'bench-npm');
   mkdirSync(folder, { recursive: true });
   for (const name of ['package.json', 'bun.lock'])
@@ -38,8 +43,11 @@ export async function installWebPeers(): Promise<(file: string) => Promise<unkno
     stdout: 'ignore',
     stderr: 'pipe',
   });
-  if ((await child.exited) !== 0)
-    throw new Error(`bun install of the peers failed:\n${await new Response(child.stderr).text()}`);
+  const [output, exitCode] = await Promise.all([new Response(child.stderr).text(), child.exited]);
+  if (exitCode !== 0) {
+    console.error(`The peers' npm packages cannot be installed:\n${output}`);
+    return null;
+  }
   return (file) => import(join(folder, 'node_modules', file));
 }
 
