@@ -28,7 +28,6 @@ export type KafkaOptions = {
     readonly fetchWaitMaxMs: number;
     readonly fetchSizeMax: number;
     readonly fetchSizePerPartitionMax: number;
-    readonly waitingSizeMax: number;
     readonly partitionsConcurrentMax: number;
     readonly requestTimeoutMs: number;
     readonly publishSizeMax: number;
@@ -70,8 +69,6 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
   const place = createPlace();
   const lanes = createLanes({
     concurrentMax: bounds.partitionsConcurrentMax,
-    waitingSizeMax: bounds.waitingSizeMax,
-    joinedSizeMax: bounds.fetchSizePerPartitionMax,
     handle: handleFetched,
   });
   /** Ends waits: those of blocks that are being handled, and those for room. */
@@ -136,8 +133,8 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
   }
 
   /**
-   * Takes a batch over and lets the client fetch on while blocks are stored. It waits here, and the client with it, when
-   * too much waits already. The client sends no heartbeat by itself meanwhile, and does not wait for who listens to
+   * Takes a batch over and lets the client fetch on while blocks are stored. It waits here, and the client with it, while
+   * another batch waits. The client sends no heartbeat by itself meanwhile, and does not wait for who listens to
    * assignments.
    */
   async function handleBatch({ batch, heartbeat, resolveOffset, isStale }: EachBatchPayload): Promise<void> {
@@ -166,7 +163,7 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     place.moved(partition, next);
     resolveOffset(last); // For the client's next fetch only: the position is in the store.
     const messages = batch.messages.map((given) => new FetchedMessage(given));
-    lanes.add({ fetched: { partition, from, next, messages }, size: sizeOf(messages) });
+    lanes.add({ partition, from, next, messages });
   }
 
   async function handleFetched(fetched: Fetched): Promise<void> {
@@ -290,12 +287,6 @@ function fetchedFrom(batch: EachBatchPayload['batch']): bigint {
     throw new Error('assertion failed: the Kafka client does not say where its fetch began');
   return BigInt(fetchedOffset);
 }
-
-/** What a message takes beside its value: a message of a few bytes is mostly that. */
-const messageOverhead = 500;
-
-const sizeOf = (messages: readonly Message[]): number =>
-  messages.reduce((size, { value }) => size + messageOverhead + (value?.length ?? 0), 0);
 
 /** A message as the client gives it; what is rarely asked for is made when it is. */
 class FetchedMessage implements Message {

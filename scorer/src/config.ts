@@ -80,8 +80,6 @@ export const bounds = {
   fetchSizeMax: 4 << 20,
   /** Not less than producers' batches, up to 1 MiB by default: of larger ones a fetch brings one partition's only. */
   fetchSizePerPartitionMax: 384 << 10,
-  /** Fetched messages that wait for those before them: while so much waits nothing more is fetched. */
-  waitingSizeMax: 4 << 20,
   partitionsConcurrentMax: 3,
   /** Messages and bytes of one block of the embedded log: SQLite holds up everything else while it stores a block. */
   embeddedBlockMessagesMax: 2_000,

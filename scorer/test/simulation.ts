@@ -438,7 +438,7 @@ export async function simulate(seed: number, stepCount = 4_000): Promise<Simulat
     // Only what was read: a gap would be a loss, and that is tested by itself.
     while (log.length > 1 && (log[0] as Message).offset < position && random() < 0.5)
       deleted.push([partition, log.shift() as Message]);
-    if (log[0] !== undefined) world.logStart[partition] = Number(log[0].offset);
+    if (log[0] !== undefined) world.logStart[partition] = log[0].offset;
   };
   const deleted: [number, Message][] = [];
 
