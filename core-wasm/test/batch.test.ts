@@ -257,8 +257,8 @@ test('station names of many and of very long messages stay within bounds: the bl
     expect(engine.append(wide)).toHaveProperty('rowCount', 2);
     expect(engine.append(wide)).toHaveProperty('rowCount', 2);
     expect(engine.append(wide)).toEqual({ full: true });
-    const { rowCount, station } = engine.score();
-    expect([rowCount, station(3)]).toEqual([4, stations[1] as string]);
+    const scored = engine.score();
+    expect([scored.rowCount, scored.station(3)]).toEqual([4, stations[1] as string]);
   }
 });
 

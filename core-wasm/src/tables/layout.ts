@@ -12,9 +12,9 @@
 //            What an interval counts for in all leads to the value's row of the group's table
 //
 // Cells:
-//   group    48 bytes: u32 tree count, place of the maps (u16: interval in the chunk → row of the interval table), bytes
-//            from one feature's map to the next's, place of the interval table (64 bytes a row), place of the leaf values
-//            (f64), their bytes, place of the tops, place of the entries, their bytes
+//   group    32 bytes: u32 tree count, place of the map (u16: interval of the chunk → row of the interval table), place of
+//            the interval table (64 bytes a row), place of the leaf values (f64), their bytes, place of the tops, place of
+//            the entries, their bytes
 //   tops     u32 a tree: place of its top's entries; bit 0 set when the tree has three levels
 //   entries  u32: place << 6 | column. The row goes on at place + its value of that column: a leaf code (u8), or in a tree
 //            of three levels first another entry (u32)
@@ -35,6 +35,7 @@ export const groupSize = 32;
 export const featureSize = 16;
 /** Of a cache line: what the tables themselves, and interval tables in them, are aligned to. */
 export const lineSize = 64;
+
 /** Memory that grows, handed out in order and zeroed. */
 export type Writer = {
   /** Answers the place of `size` bytes, a multiple of `alignment`, a power of two. */
