@@ -57,7 +57,7 @@ export type Saturation = Losses &
 export type Baseline = {
   readonly messages: number;
   readonly rowsPerSecond: number;
-  /** Our rows a second at one reading a message, over its. */
+  /** Our rows a second at one reading a message, the slower of two bursts around it, over its. */
   readonly ratio: number;
 };
 
