@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import {
-  drainRate,
   measureBacklog,
+  measureDrain,
   measureLatencies,
   messageFinder,
   offsetRanges,
@@ -76,14 +76,15 @@ test('a backlog is drained at the rate after its sending and its first part', ()
   const steady = Float64Array.from({ length: 101 }, (_, index) =>
     index < 20 ? 0 : 1_000 + (index - 20) * 10,
   );
-  expect(drainRate(steady, 500)).toBeCloseTo(100, 6);
+  expect(measureDrain(steady, 500).messagesPerSecond).toBeCloseTo(100, 6);
+  expect(measureDrain(steady, 500).seconds).toBeCloseTo(0.7, 6);
   const faster = steady.map((time, index) => (index <= 60 ? time : 1_400 + (index - 60) * 5));
-  expect(drainRate(faster, 1_405)).toBeCloseTo(200, 6);
+  expect(measureDrain(faster, 1_405).messagesPerSecond).toBeCloseTo(200, 6);
 });
 
 test('what was stored before everything was sent still has a rate', () => {
   const steady = Float64Array.from({ length: 101 }, (_, index) => index * 10);
-  expect(drainRate(steady, 5_000)).toBeCloseTo(100, 6);
+  expect(measureDrain(steady, 5_000).messagesPerSecond).toBeCloseTo(100, 6);
 });
 
 test('the text form of a histogram counts in milliseconds', () => {

@@ -102,14 +102,19 @@ export function measureBacklog(options: {
 const SKIPPED_SHARE_MIN = 0.3;
 const SKIPPED_SHARE_MAX = 0.8;
 
-/** Messages a second that were stored from a backlog: those stored while it was still being sent do not count, as far as others are left. */
-export function drainRate(storedMs: Float64Array, lastSentMs: number): number {
+export type Drain = { readonly messagesPerSecond: number; readonly seconds: number };
+
+/**
+ * How fast a backlog was stored, and how long that was watched. Messages that were stored while others were still being
+ * sent do not count, as far as enough are left.
+ */
+export function measureDrain(storedMs: Float64Array, lastSentMs: number): Drain {
   const times = storedMs.filter((time) => !Number.isNaN(time)).sort();
   const storedWhileSending = times.findIndex((time) => time > lastSentMs);
   const share = storedWhileSending === -1 ? SKIPPED_SHARE_MAX : storedWhileSending / times.length;
   const skipped = Math.floor(times.length * Math.min(Math.max(share, SKIPPED_SHARE_MIN), SKIPPED_SHARE_MAX));
-  const durationMs = (times.at(-1) ?? 0) - (times[skipped] ?? 0);
-  return durationMs > 0 ? ((times.length - 1 - skipped) / durationMs) * 1_000 : 0;
+  const seconds = ((times.at(-1) ?? 0) - (times[skipped] ?? 0)) / 1_000;
+  return { seconds, messagesPerSecond: seconds > 0 ? (times.length - 1 - skipped) / seconds : 0 };
 }
 
 function inOrder(runs: readonly Run[]): readonly Run[] {

@@ -1,6 +1,6 @@
 // One step or one burst, from what is asked for to its figures.
 import { createLatencyHistogram, type LatencyHistogram } from './histogram.ts';
-import { drainRate, measureBacklog, measureLatencies } from './latencies.ts';
+import { measureBacklog, measureDrain, measureLatencies } from './latencies.ts';
 import type { Saturation, Step } from './results.ts';
 import { type Arrivals, createSchedule } from './schedule.ts';
 import { type Bench, send } from './send.ts';
@@ -68,10 +68,11 @@ export async function measureSaturation(
 ): Promise<Saturation> {
   const sending = { ...burst, messagesPerSecond: null, arrivals: 'constant' } as const;
   const { sent, storedMs, losses, usage } = await send(bench, sending, onProgress);
-  const messagesPerSecond = drainRate(storedMs, sent.lastSentMs);
+  const { messagesPerSecond, seconds } = measureDrain(storedMs, sent.lastSentMs);
   return {
     batchSize: burst.batchSize,
     messages: burst.messageCount,
+    seconds,
     messagesPerSecond,
     rowsPerSecond: messagesPerSecond * burst.batchSize,
     ...usage,

@@ -52,6 +52,8 @@ export type Saturation = Losses &
     readonly messagesPerSecond: number;
     readonly rowsPerSecond: number;
     readonly messages: number;
+    /** How long that rate was watched. */
+    readonly seconds: number;
   };
 
 export type Baseline = {

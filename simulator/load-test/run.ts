@@ -7,11 +7,15 @@ import type { Baseline, Saturation, WarmUp } from './results.ts';
 import type { Bench } from './send.ts';
 import { OBJECTIVE_STEP } from './verdict.ts';
 
-/** The first burst only warms up and tells how long the one that counts has to be. */
+/** The first burst warms up; each further one is larger until its rate is watched for a good part of a step's time. */
 const FIRST_BURST_READINGS = 60_000;
 const FIRST_BURST_MESSAGES_MAX = 20_000;
-const SECOND_BURST_MESSAGES_MAX = 3_000_000;
-const SECOND_BURST_READINGS_MAX = 5_000_000;
+const BURST_MESSAGES_MAX = 3_000_000;
+const BURST_READINGS_MAX = 12_000_000;
+const BURST_GROWTH_MAX = 20;
+const BURSTS_MAX = 5;
+const WATCHED_SHARE = 0.4;
+const WATCHED_ENOUGH_SHARE = 0.25;
 /** Tail percentiles of the step with an objective come from several times as many messages. */
 const OBJECTIVE_DURATION_FACTOR = 3;
 
@@ -32,12 +36,12 @@ export async function runLoadTest(
   let baseline: Baseline | null = null;
   const warmUps: WarmUp[] = [await warmUp(bench, options, progress)];
   for (const batchSize of options.batchSizes) {
-    const { rough, saturation } = await probe(
+    const { before, saturation } = await probe(
       bench,
       { batchSize, seconds: options.durationSeconds },
       progress,
     );
-    warmUps.push({ ...rough, name: `first burst, ${batchSize} a message` });
+    warmUps.push(...before.map((shorter) => ({ ...shorter, name: `shorter burst, ${batchSize} a message` })));
     saturations.push(saturation);
     if (batchSize === 1 && options.hasBaseline) {
       const usual = await measureBaseline(bench, options.durationSeconds, progress);
@@ -87,15 +91,21 @@ async function probe(
   bench: Bench,
   { batchSize, seconds }: { readonly batchSize: number; readonly seconds: number },
   progress: Progress,
-): Promise<{ readonly rough: Saturation; readonly saturation: Saturation }> {
-  progress.begin(`first burst, ${batchSize.toLocaleString('en')} readings a message`);
-  const first = Math.min(FIRST_BURST_MESSAGES_MAX, Math.ceil(FIRST_BURST_READINGS / batchSize));
-  const rough = await measureSaturation(bench, { batchSize, messageCount: first }, progress.update);
-  progress.end('not counted');
-  const wanted = Math.round(rough.messagesPerSecond * seconds);
-  const most = Math.min(SECOND_BURST_MESSAGES_MAX, Math.floor(SECOND_BURST_READINGS_MAX / batchSize));
-  const messageCount = Math.max(first, Math.min(wanted, most));
-  return { rough, saturation: await burst(bench, { batchSize, messages: messageCount }, progress) };
+): Promise<{ readonly before: readonly Saturation[]; readonly saturation: Saturation }> {
+  const most = Math.min(BURST_MESSAGES_MAX, Math.floor(BURST_READINGS_MAX / batchSize));
+  let messages = Math.min(FIRST_BURST_MESSAGES_MAX, Math.ceil(FIRST_BURST_READINGS / batchSize));
+  const before: Saturation[] = [];
+  for (;;) {
+    const saturation = await burst(bench, { batchSize, messages }, progress);
+    const isEnough = before.length > 0 && saturation.seconds >= seconds * WATCHED_ENOUGH_SHARE;
+    if (isEnough || messages === most || before.length + 1 === BURSTS_MAX) return { before, saturation };
+    before.push(saturation);
+    const growth = Math.min(
+      BURST_GROWTH_MAX,
+      (seconds * WATCHED_SHARE) / Math.max(saturation.seconds, 0.001),
+    );
+    messages = Math.min(most, Math.ceil(messages * Math.max(1, growth)));
+  }
 }
 
 async function burst(
@@ -103,9 +113,11 @@ async function burst(
   { batchSize, messages: messageCount }: Pick<Saturation, 'batchSize' | 'messages'>,
   progress: Progress,
 ): Promise<Saturation> {
-  progress.begin(`saturation with ${batchSize.toLocaleString('en')} readings a message`);
+  const count = messageCount.toLocaleString('en');
+  progress.begin(`burst of ${count} messages of ${batchSize.toLocaleString('en')}`);
   const saturation = await measureSaturation(bench, { batchSize, messageCount }, progress.update);
-  progress.end(`${Math.round(saturation.rowsPerSecond).toLocaleString('en')} rows/s`);
+  const rate = Math.round(saturation.rowsPerSecond).toLocaleString('en');
+  progress.end(`${rate} rows/s over ${saturation.seconds.toFixed(1)} s`);
   return saturation;
 }
 

@@ -32,6 +32,7 @@ const saturation: Saturation = {
   messagesPerSecond: 300_000,
   rowsPerSecond: 300_000,
   messages: 1_000_000,
+  seconds: 3,
   processes,
   othersCpuPercent: 0,
 };
