@@ -41,7 +41,7 @@ async function listTestFiles(): Promise<string[]> {
   const { workspaces } = JSON.parse(readFileSync(join(projectFolder, 'package.json'), 'utf8')) as {
     workspaces: string[];
   };
-  const glob = new Bun.Glob(`{${workspaces.join(',')}}/{src,test,bench}/**/*.test.ts`);
+  const glob = new Bun.Glob(`{${workspaces.join(',')}}/{src,test,bench,load-test}/**/*.test.ts`);
   return (await Array.fromAsync(glob.scan({ cwd: projectFolder }))).sort();
 }
 
