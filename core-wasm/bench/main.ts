@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { replaceBetweenMarks } from '@lonetree/devstack';
+import { openMarkedPart } from '@lonetree/devstack';
 import type { Engine } from '../src/index.ts';
 import { fullCases, quickCases } from './cases.ts';
 import { measureKernels, ownNames, pythonNames, webNames } from './kernel.ts';
@@ -57,6 +57,7 @@ function readOptions() {
 }
 
 const options = readOptions();
+const writeMarkdown = options.markdown === undefined ? undefined : openMarkedPart(options.markdown, 'bench');
 const folder = mkdtempSync(join(tmpdir(), 'lonetree-bench-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 const python = await startPythonPeers(options.names);
@@ -93,7 +94,7 @@ const report: Report = {
 };
 const markdown = toMarkdown(report);
 console.error(markdown);
-if (options.markdown !== undefined) await replaceBetweenMarks(options.markdown, 'bench', markdown);
+writeMarkdown?.(markdown);
 if (options.json === undefined) console.log(JSON.stringify(report));
 else await Bun.write(options.json, `${JSON.stringify(report, null, 1)}\n`);
 

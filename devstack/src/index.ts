@@ -3,7 +3,7 @@ export { buildDefaultModel } from './default-model.ts';
 export { projectFolder, toolsFolder } from './folders.ts';
 export { ensurePackages } from './install.ts';
 export { type Kafka, startKafka } from './kafka.ts';
-export { replaceBetweenMarks } from './marks.ts';
+export { openMarkedPart } from './marks.ts';
 export { freePort } from './port.ts';
 export { type Postgres, startPostgres } from './postgres.ts';
 export { ensurePython, installLocked, pythonProgram, runPython } from './python.ts';

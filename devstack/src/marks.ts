@@ -1,13 +1,22 @@
 // Parts of documents that a command writes.
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFileSync, writeFileSync } from 'node:fs';
 
-/** Replaces what stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`. Throws when the marks are not there once each. */
-export async function replaceBetweenMarks(file: string, name: string, content: string): Promise<void> {
+/**
+ * The part of a document between `<!-- NAME:begin -->` and `<!-- NAME:end -->`, as a function that replaces it. Throws at
+ * once when the marks are not there once each, in order: better said before an hour of measuring than after it.
+ */
+export function openMarkedPart(file: string, name: string): (content: string) => void {
   const [begin, end] = [`<!-- ${name}:begin -->`, `<!-- ${name}:end -->`];
-  const text = await readFile(file, 'utf8');
-  const [before, inside, ...more] = text.split(begin);
-  const [, after, ...evenMore] = inside?.split(end) ?? [];
-  if (after === undefined || more.length > 0 || evenMore.length > 0)
-    throw new Error(`${file}: there must be one ${begin} and, after it, one ${end}.`);
-  await writeFile(file, `${before}${begin}\n${content}\n${end}${after}`);
+  const readAround = () => {
+    const [before, inside, ...more] = readFileSync(file, 'utf8').split(begin);
+    const [, after, ...evenMore] = inside?.split(end) ?? [];
+    if (after === undefined || more.length > 0 || evenMore.length > 0)
+      throw new Error(`${file} cannot be rewritten: there must be one ${begin} and, after it, one ${end}.`);
+    return { before, after };
+  };
+  readAround();
+  return (content) => {
+    const { before, after } = readAround();
+    writeFileSync(file, `${before}${begin}\n\n${content.trim()}\n\n${end}${after}`);
+  };
 }

@@ -1,6 +1,7 @@
 // `bun run load-test`: puts a stack under load on a schedule, and says when readings were rows, in tables, JSON and a page.
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { openMarkedPart } from '@lonetree/devstack';
 import { UsageError } from '../src/options.ts';
 import { readAnomalies } from './anomaly-topic.ts';
 import { openDatabase } from './database.ts';
@@ -8,11 +9,12 @@ import { startGenerator } from './generator-process.ts';
 import { HELP } from './help.ts';
 import { type LoadTestOptions, parseLoadTest } from './options.ts';
 import { createProgress } from './progress.ts';
-import { checkMarkdown, writeMarkdown, writeReports } from './report-files.ts';
+import { writeReports } from './report-files.ts';
 import {
   describeOthers,
   objectiveTable,
   processTable,
+  reportMarkdown,
   saturationTable,
   stepTable,
   toText,
@@ -28,9 +30,11 @@ const SCORER_LOOK_MS = 100;
 async function main(): Promise<number> {
   const args = process.argv.slice(2);
   let options: LoadTestOptions | 'help';
+  let writeMarkdown: ((content: string) => void) | null = null;
   try {
     options = parseLoadTest(args);
-    if (options !== 'help' && options.markdownFile !== null) checkMarkdown(options.markdownFile);
+    if (options !== 'help' && options.markdownFile !== null)
+      writeMarkdown = openMarkedPart(options.markdownFile, 'load-test');
   } catch (cause) {
     process.stderr.write(`load-test: ${describe(cause)}\n`);
     if (cause instanceof UsageError) process.stderr.write('See bun run load-test --help\n');
@@ -51,7 +55,7 @@ async function main(): Promise<number> {
     const { stack, measured } = await exercise(options);
     const results = conclude(options, { startedAt, command: describeCommand(args), stack }, measured);
     writeReports(options.outFolder, results, measured.steps);
-    if (options.markdownFile !== null) writeMarkdown(options.markdownFile, results);
+    writeMarkdown?.(reportMarkdown(results));
     print(results, options.outFolder);
     return results.failures.length === 0 ? 0 : 1;
   } catch (cause) {

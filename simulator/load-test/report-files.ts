@@ -1,11 +1,8 @@
 // Writes what a load test leaves behind.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { UsageError } from '../src/options.ts';
-import { replaceMarkedPart } from './marked-part.ts';
 import type { MeasuredStep } from './measure.ts';
 import { renderReport } from './report-html.ts';
-import { reportMarkdown } from './report-table.ts';
 import type { Results } from './results.ts';
 
 export function writeReports(folder: string, results: Results, measured: readonly MeasuredStep[]): void {
@@ -18,21 +15,4 @@ export function writeReports(folder: string, results: Results, measured: readonl
     if (anomalyLatency.count > 0)
       writeFileSync(join(folder, `${name}.anomalies.hgrm`), anomalyLatency.hgrm());
   }
-}
-
-const MARK = 'load-test';
-
-/** Throws when there is no such document or it has no marks: better said before an hour of load than after it. */
-export function checkMarkdown(file: string): void {
-  try {
-    replaceMarkedPart(readFileSync(file, 'utf8'), MARK, '');
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new UsageError(`--markdown ${file} cannot be rewritten: ${reason}`, { cause });
-  }
-}
-
-/** Puts the tables between the document's marks. */
-export function writeMarkdown(file: string, results: Results): void {
-  writeFileSync(file, replaceMarkedPart(readFileSync(file, 'utf8'), MARK, reportMarkdown(results)));
 }

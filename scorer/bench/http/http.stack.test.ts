@@ -50,7 +50,7 @@ test('servers that give scikit-learn’s scores are measured, as JSON and in a d
     expect(result.cpuMicrosecondsPerRequest).toBeGreaterThan(0);
   }
   const text = readFileSync(document, 'utf8');
-  expect(text).toStartWith('before\n<!-- http:begin -->\n| readings a request |');
+  expect(text).toStartWith('before\n<!-- http:begin -->\n\n| readings a request |');
   expect(text).toEndWith('<!-- http:end -->\nafter\n');
   expect(text).not.toContain('old');
 }, 120_000);

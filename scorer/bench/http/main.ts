@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buildDefaultModel, replaceBetweenMarks } from '@lonetree/devstack';
+import { buildDefaultModel, openMarkedPart } from '@lonetree/devstack';
 import { applyLoad, connectionCount, ensureWrk, packBodies } from './load.ts';
 import {
   type ForestFiles,
@@ -32,6 +32,7 @@ type Case = {
 };
 
 const options = readOptions();
+const writeMarkdown = options.markdown === undefined ? undefined : openMarkedPart(options.markdown, 'http');
 const folder = mkdtempSync(join(tmpdir(), 'lonetree-bench-http-'));
 const servers: ModelServer[] = [];
 try {
@@ -79,7 +80,7 @@ async function bench(): Promise<Report> {
   say('');
   process.stderr.write(`${table}\n`);
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(report, null, 1)}\n`);
-  if (options.markdown !== undefined) await replaceBetweenMarks(options.markdown, 'http', table);
+  writeMarkdown?.(table);
   return report;
 }
 
