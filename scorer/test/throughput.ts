@@ -1,5 +1,6 @@
-// `bun run throughput`: readings a second from Kafka into PostgreSQL as queryable rows, one scorer, its memory, what
-// processor time it and the servers take, and how that compares with psql's bare copy of the same rows. With --soak MINUTES it keeps a steady load on instead, and reports how memory moves. Exits 1 when a row is missing.
+// `bun run throughput`: readings a second from Kafka into PostgreSQL as queryable rows, by one scorer or --scorers N, their
+// memory, what processor time they and the servers take, and how that compares with psql's bare copy of the same rows. With
+// --soak MINUTES it keeps a steady load on instead, and reports how memory moves. Exits 1 when a row is missing.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,6 +18,7 @@ const { values } = parseArgs({
     soak: { type: 'string', default: '0' },
     rate: { type: 'string', default: '100000' },
     rounds: { type: 'string', default: '3' },
+    scorers: { type: 'string', default: '1' },
   },
 });
 const batch = Number(values.batch);
@@ -64,9 +66,15 @@ const startScorer = () =>
     },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
-/** Megabytes that the process holds, as Linux counts them. */
-const residentMb = (pid: number) =>
-  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024;
+const startScorers = () => Array.from({ length: Number(values.scorers) }, startScorer);
+/** Megabytes that the largest of the processes holds, as Linux counts them. */
+const residentMb = (children: ReturnType<typeof startScorers>) =>
+  Math.max(
+    ...children.map(
+      ({ pid }) =>
+        Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024,
+    ),
+  );
 
 const sql = postgres(database.url, { max: 1, onnotice() {} });
 const stored = async () => {
@@ -76,24 +84,25 @@ const stored = async () => {
 };
 
 let report: object;
-let scorer: ReturnType<typeof startScorer>;
+let scorers: ReturnType<typeof startScorers>;
 if (soakMinutes === 0) {
   await ended(simulate(['--rate', 'max', '--readings', values.readings]));
   const total = Number(values.readings);
   await sql`checkpoint`; // Writing what came before is not the scorer's.
-  scorer = startScorer();
+  scorers = startScorers();
   let peakMb = 0;
   const processes = {
-    scorer: scorer.pid as number,
-    postgres: database.pid,
-    kafka: kafka.pid,
+    scorers: scorers.map(({ pid }) => pid as number),
+    postgres: [database.pid],
+    kafka: [kafka.pid],
   };
-  const used = () => Object.values(processes).map(processorSeconds);
+  const used = () =>
+    Object.values(processes).map((pids) => pids.reduce((sum, pid) => sum + processorSeconds(pid), 0));
   let first: { atMs: number; readings: number; used: number[] } | undefined;
   for (let readings = 0; readings < total; await Bun.sleep(pollMs)) {
     readings = await stored().catch(() => 0); // The tables are not there before the scorer is.
     if (readings > 0 && first === undefined) first = { atMs: performance.now(), readings, used: used() };
-    peakMb = Math.max(peakMb, residentMb(scorer.pid as number));
+    peakMb = Math.max(peakMb, residentMb(scorers));
     if (process.stderr.isTTY)
       process.stderr.write(`\r${readings.toLocaleString('en')} of ${total.toLocaleString('en')} `);
   }
@@ -103,9 +112,10 @@ if (soakMinutes === 0) {
   report = {
     readings: total,
     readingsPerMessage: batch,
+    scorers: scorers.length,
     readingsPerSecond: Math.round((total - readings) / seconds),
     scorerPeakMb: Math.round(peakMb),
-    // Per process: nanoseconds of processor time a reading, and processors that it kept busy.
+    // Per kind of process: nanoseconds of processor time a reading, and processors kept busy.
     processor: Object.fromEntries(
       Object.keys(processes).map((name, index) => [
         name,
@@ -117,7 +127,7 @@ if (soakMinutes === 0) {
     ),
   };
 } else {
-  scorer = startScorer();
+  scorers = startScorers();
   const load = simulate(['--rate', values.rate, '--duration', `${soakMinutes}m`]);
   const minutes: number[] = [];
   let summary = '';
@@ -126,7 +136,7 @@ if (soakMinutes === 0) {
   });
   const finished = ended(load).then(() => true);
   while (!(await Promise.race([finished, Bun.sleep(60_000).then(() => false)]))) {
-    minutes.push(Math.round(residentMb(scorer.pid as number)));
+    minutes.push(Math.round(residentMb(scorers)));
     console.error(
       `minute ${minutes.length}: ${minutes.at(-1)} MB, ${((await stored()) / 1e6).toFixed(1)} million readings`,
     );
@@ -144,9 +154,9 @@ if (soakMinutes === 0) {
 }
 const [row] = await sql`select count(*)::float8 as rows from prediction`;
 const rows = row?.rows as number;
-const gone = ended(scorer);
-scorer.kill('SIGTERM');
-await gone;
+const gone = scorers.map(ended);
+for (const scorer of scorers) scorer.kill('SIGTERM');
+await Promise.all(gone);
 const bareRates =
   soakMinutes === 0 && rows > 0 ? await measureBareCopy(sql, database.url, Number(values.rounds)) : [];
 await sql.end();
@@ -161,5 +171,12 @@ if (bareRates.length > 0) {
 }
 await Promise.all([kafka.stop(), database.stop()]);
 const expected = (report as { readings: number }).readings;
-console.log(JSON.stringify({ ...report, rows, missing: expected - rows, scorerExitCode: scorer.exitCode }));
+console.log(
+  JSON.stringify({
+    ...report,
+    rows,
+    missing: expected - rows,
+    scorerExitCodes: scorers.map(({ exitCode }) => exitCode),
+  }),
+);
 process.exit(rows === expected ? 0 : 1);
