@@ -24,6 +24,7 @@ export type KafkaOptions = {
   readonly bounds: {
     readonly sessionTimeoutMs: number;
     readonly heartbeatIntervalMs: number;
+    readonly lagReportIntervalMs: number;
     readonly rebalanceTimeoutMs: number;
     readonly fetchWaitMaxMs: number;
     readonly fetchSizeMax: number;
@@ -82,6 +83,17 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
   let isProducing = false;
   let isClosing = false;
 
+  /** What lag metrics are to see of each partition, told all together now and then. */
+  const reports = new Map<number, bigint>();
+  const reporting = setInterval(() => {
+    if (reports.size === 0) return;
+    const positions = [...reports].map(([partition, next]) => ({ topic, partition, offset: String(next) }));
+    reports.clear();
+    consumer.commitOffsets(positions).catch((error) => {
+      log.debug({ err: error }, 'lag could not be reported');
+    });
+  }, bounds.lagReportIntervalMs);
+
   const contact = () => {
     lastContactMs = Date.now();
   };
@@ -91,6 +103,7 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     isMember = true;
     contact();
     place.forget();
+    reports.clear(); // They may be of partitions that others have now.
     const partitions = payload.memberAssignment[topic] ?? [];
     log.info({ topic, partitions, durationMs: payload.duration }, 'assigned');
     giveUp(new Error('The group has assigned its partitions anew.'));
@@ -215,16 +228,15 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
       }
     },
 
-    reportPosition(partition, next) {
-      consumer.commitOffsets([{ topic, partition, offset: String(next) }]).catch((error) => {
-        log.debug({ err: error, partition }, 'lag could not be reported');
-      });
+    reportPosition: (partition, next) => {
+      reports.set(partition, next);
     },
 
     isReady: () => isMember && Date.now() - lastContactMs < bounds.sessionTimeoutMs,
 
     async close() {
       isClosing = true;
+      clearInterval(reporting);
       giveUp(new Error(closing));
       await lanes.idle();
       await consumer.disconnect(); // Leaves the group, so that others go on at once.

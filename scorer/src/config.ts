@@ -73,6 +73,8 @@ export const bounds = {
   /** Without a heartbeat for this long a scorer counts as dead and its partitions go to others. */
   sessionTimeoutMs: 6_000,
   heartbeatIntervalMs: 1_000,
+  /** How old the positions that the broker knows for its lag metrics may be; nothing else reads them. */
+  lagReportIntervalMs: 1_000,
   /** How long a rebalance waits for a busy scorer. */
   rebalanceTimeoutMs: 10_000,
   /** How long an idle fetch waits for the first message. */

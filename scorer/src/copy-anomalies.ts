@@ -1,4 +1,5 @@
-// Anomalies in PostgreSQL's binary COPY format. Few as a rule, but when every reading is abnormal they are as many as verdicts.
+// Anomalies for PostgreSQL: few as JSON, many in its binary COPY format: when every reading is abnormal they are as many as
+// verdicts.
 import type { AnomalyRecord } from './store.ts';
 
 /** The columns that `encodeAnomalies` writes, in its order. */
@@ -107,4 +108,23 @@ function rowSizeMax({ id, topic, station, values, reasons }: AnomalyRecord): num
   let characters = id.length + topic.length + station.length;
   for (const reason of reasons) characters += reason.length;
   return fixedRowSize + utf8SizeMax * characters + 8 * values.length + 4 * reasons.length;
+}
+
+/** Anomalies as a JSON array of records of the table: what `json_populate_recordset` reads. */
+export function describeAnomalies(anomalies: readonly AnomalyRecord[], modelId: number): string {
+  return JSON.stringify(
+    anomalies.map(({ offset, timeMs, values, features: _, modelSha256: __, ...rest }) => ({
+      ...rest,
+      offset: String(offset),
+      time: new Date(timeMs).toISOString(),
+      values: `{${values.map(numberText).join(',')}}`,
+      model_id: modelId,
+    })),
+  );
+}
+
+/** JSON would make 0 of −0. */
+function numberText(value: number | null): string {
+  if (value === null) return 'NULL';
+  return Object.is(value, -0) ? '-0' : String(value);
 }

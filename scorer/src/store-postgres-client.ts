@@ -1,5 +1,5 @@
 // Connections to PostgreSQL that end what hangs, and are replaced whole after any failure.
-import postgres, { type Sql } from 'postgres';
+import postgres, { type ReservedSql, type Sql } from 'postgres';
 
 export type ClientOptions = {
   readonly url: string;
@@ -13,7 +13,13 @@ export type ClientOptions = {
 };
 
 export type Client = {
+  /**
+   * Runs work under the deadline. On failure all connections are replaced: a transaction may still be under way on the old
+   * ones, and late statements of a failed one would run inside the next transaction of a connection that is used again.
+   */
   run<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
+  /** The same on a connection of its own, on which statements may go out without waiting for one another. */
+  runAlone<T>(work: (connection: ReservedSql) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 };
 
@@ -26,40 +32,55 @@ export function createClient(options: ClientOptions): Client {
   const { promise: closed, reject: endWork } = Promise.withResolvers<never>();
   closed.catch(() => {}); // Whoever has work under way sees it.
   let sql = connect(options);
+  /** Connections of `sql` that were reserved before, and that nobody uses. */
+  let idle: ReservedSql[] = [];
   let isClosed = false;
-  return {
-    /**
-     * Runs work under the deadline. On failure all connections are replaced: a transaction may still be under way on
-     * the old ones, and late statements of a failed one would run inside the next transaction of a connection that is
-     * used again.
-     */
-    async run(work) {
-      if (isClosed) throw new Error(closing);
-      const used = sql;
-      const { promise: deadline, reject } = Promise.withResolvers<never>();
-      const timer = setTimeout(
-        () => reject(new Error(`PostgreSQL did not answer within ${deadlineMs} ms.`)),
-        deadlineMs,
-      );
-      try {
-        return await Promise.race([work(used), deadline, closed]);
-      } catch (error) {
-        if (sql === used && !isClosed) {
-          sql = connect(options);
-          used.end({ timeout: 0 }).catch(() => {}); // It is given up; how it ends does not matter.
-        }
-        throw error;
-      } finally {
-        clearTimeout(timer);
+
+  async function run<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    if (isClosed) throw new Error(closing);
+    const used = sql;
+    const { promise: deadline, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => reject(new Error(`PostgreSQL did not answer within ${deadlineMs} ms.`)),
+      deadlineMs,
+    );
+    try {
+      return await Promise.race([work(used), deadline, closed]);
+    } catch (error) {
+      if (sql === used && !isClosed) {
+        sql = connect(options);
+        idle = [];
+        used.end({ timeout: 0 }).catch(() => {}); // It is given up; how it ends does not matter.
       }
-    },
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  return {
+    run,
+    runAlone: (work) =>
+      run(async (used) => {
+        const connection = idle.pop() ?? (await reserve(used));
+        const result = await work(connection);
+        if (sql === used && !isClosed) idle.push(connection);
+        return result;
+      }),
     async close() {
       if (isClosed) return;
       isClosed = true;
       endWork(new Error(closing));
+      for (const connection of idle) connection.release(); // The end would wait for them.
       await sql.end({ timeout: farewellMs / 1_000 });
     },
   };
+}
+
+/** The client forgets to hand out a connection that it has to open first: a query opens it. */
+async function reserve(sql: Sql): Promise<ReservedSql> {
+  await sql`select 1`;
+  return await sql.reserve();
 }
 
 function connect(options: ClientOptions): Sql {

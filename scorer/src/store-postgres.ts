@@ -1,8 +1,8 @@
 // The store on PostgreSQL: binary COPY and the position in one transaction. The only file that knows the client.
 import { copyColumns, type Model } from '@lonetree/core-wasm';
-import type { Sql, TransactionSql } from 'postgres';
+import type { ReservedSql, Sql } from 'postgres';
 import { createBuffers } from './buffers.ts';
-import { anomalyColumns, encodeAnomalies } from './copy-anomalies.ts';
+import { anomalyColumns, describeAnomalies, encodeAnomalies } from './copy-anomalies.ts';
 import { migrations } from './migrations-postgres.ts';
 import type { Position, Store, Verdicts } from './store.ts';
 import { createClient } from './store-postgres-client.ts';
@@ -37,6 +37,10 @@ export type FaultPoint =
   | 'after-commit'
   | 'fenced';
 
+/** So many anomalies go with the position; more are copied, which takes a round trip, but less time for each. */
+const anomaliesTogetherMax = 256;
+/** PostgreSQL's code for it. */
+const divisionByZero = '22012';
 /** So much is handed to the client at once: it copies what it is given. The engine makes pieces of that size. */
 const copyPieceSize = 1 << 20;
 /** Pieces of a block of usual size; those of larger blocks are not kept. */
@@ -104,42 +108,56 @@ export function createPostgresStore(options: PostgresOptions): Store {
         for (const { memory } of predictions) buffers.giveBack(memory);
         return isStored;
       };
-      const fenced = new Error('fenced');
       atFaultPoint('before-begin');
-      return blocks.run((db) =>
-        db
-          .begin(async (tx) => {
-            atFaultPoint('before-copy');
-            if (predictions.length > 0) {
-              await copyIn(tx, {
-                table: 'prediction',
-                columns: copyColumns,
-                pieces: predictions.map(({ bytes }) => bytes),
-                inCopy: () => atFaultPoint('in-copy'),
-              });
-            }
-            if (anomalies.length > 0) {
-              const pieces = [encodeAnomalies(anomalies, modelId)];
-              await copyIn(tx, { table: 'anomaly', columns: anomalyColumns, pieces });
-            }
-            atFaultPoint('before-move');
-            // Last: a scorer that is frozen in its copy must not hold this row's lock.
-            const moved = await tx`update consumer_offset set next_offset = ${next}, block_offset = ${from}
-              where consumer = ${group} and topic = ${topic} and partition = ${partition} and next_offset = ${from}`;
-            atFaultPoint('before-commit');
-            if (moved.count !== 1) throw fenced;
-            return true;
-          })
-          .then((isMoved) => {
-            atFaultPoint('after-commit');
-            return settle(isMoved);
-          })
-          .catch((error: unknown) => {
-            if (error !== fenced) throw error;
-            atFaultPoint('fenced');
-            return settle(false);
-          }),
-      );
+      return blocks.runAlone(async (connection) => {
+        const isMoved = await store(connection);
+        atFaultPoint(isMoved ? 'after-commit' : 'fenced');
+        return settle(isMoved);
+      });
+
+      /**
+       * One transaction in two round trips: what needs no answer is sent together with what comes before it. The server takes
+       * one thing after the other and stops at the first that fails, so nothing is committed that was not moved.
+       */
+      async function store(connection: ReservedSql): Promise<boolean> {
+        atFaultPoint('before-copy');
+        const begun = connection.unsafe('begin').execute();
+        begun.catch(() => {}); // What fails after it says why.
+        if (predictions.length > 0) {
+          await copyIn(connection, {
+            table: 'prediction',
+            columns: copyColumns,
+            pieces: predictions.map(({ bytes }) => bytes),
+            inCopy: () => atFaultPoint('in-copy'),
+          });
+        }
+        const isCopied = anomalies.length > anomaliesTogetherMax;
+        if (isCopied) {
+          const pieces = [encodeAnomalies(anomalies, modelId)];
+          await copyIn(connection, { table: 'anomaly', columns: anomalyColumns, pieces });
+        }
+        atFaultPoint('before-move');
+        // Last: a scorer that is frozen in its copy must not hold this row's lock. A position that is not there to be moved
+        // divides by zero, which undoes the transaction.
+        const records = describeAnomalies(isCopied ? [] : anomalies, modelId);
+        const moved = connection`with moved as (
+            update consumer_offset set next_offset = ${next}, block_offset = ${from}
+            where consumer = ${group} and topic = ${topic} and partition = ${partition} and next_offset = ${from}
+            returning 1),
+          added as (
+            insert into anomaly select * from json_populate_recordset(null::anomaly, ${records}::text::json))
+          select 1 / count(*) from moved`.execute();
+        atFaultPoint('before-commit');
+        const ended = connection.unsafe('commit').execute();
+        const [, move, end] = await Promise.allSettled([begun, moved, ended]);
+        if (move.status === 'rejected') {
+          if ((move.reason as { readonly code?: string }).code === divisionByZero) return false;
+          throw move.reason;
+        }
+        if (end.status === 'rejected') throw end.reason;
+        if (end.value.command !== 'COMMIT') throw new Error('PostgreSQL did not commit the block.');
+        return true;
+      }
     },
 
     skipGap: (partition, from, to) =>
@@ -214,9 +232,11 @@ type Copy = {
 };
 
 /** Hands over the bytes piece by piece. What the server refuses after the last one may never settle: callers have a deadline. */
-async function copyIn(tx: TransactionSql, { table, columns, pieces, inCopy }: Copy): Promise<void> {
-  const names = tx.unsafe(columns.map((column) => `"${column}"`).join(', '));
-  const stream = await tx`copy ${tx(table)} (${names}) from stdin with (format binary)`.writable();
+async function copyIn(connection: ReservedSql, { table, columns, pieces, inCopy }: Copy): Promise<void> {
+  const names = columns.map((column) => `"${column}"`).join(', ');
+  const stream = await connection
+    .unsafe(`copy ${table} (${names}) from stdin with (format binary)`)
+    .writable();
   inCopy?.();
   const failed = new Promise<never>((_, reject) => stream.on('error', reject));
   failed.catch(() => {}); // Whoever waits below sees it.

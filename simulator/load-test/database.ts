@@ -6,6 +6,8 @@ import type { OffsetRange } from './latencies.ts';
 
 /** A pause of a millisecond: each answer then costs the server little, and latencies are at most so much too long. */
 const POLL_PAUSE_MS = 1;
+/** PostgreSQL's code for a user that may not do this. */
+const INSUFFICIENT_PRIVILEGE = '42501';
 
 /** For one partition: from `seenMs` on, a query answered with `nextOffset`. */
 export type PositionChange = { readonly seenMs: number; readonly nextOffset: number };
@@ -27,6 +29,8 @@ export type StoredRows = {
 };
 
 export type Database = {
+  /** What earlier load left to be written is written, so that a step is not slowed by it; where the user may ask for that. */
+  settle(): Promise<void>;
   partitionsWithPosition(): Promise<number>;
   watchPositions(): PositionWatch;
   /** Rows of these messages, which have `batchSize` readings each, made within the given times. */
@@ -47,6 +51,14 @@ export function openDatabase(url: string, { group, topic }: Consumed): Database 
       select partition, next_offset from consumer_offset where consumer = ${group} and topic = ${topic}`;
 
   return {
+    async settle() {
+      try {
+        await counting`checkpoint`;
+      } catch (error) {
+        if ((error as { readonly code?: string }).code !== INSUFFICIENT_PRIVILEGE) throw error;
+      }
+    },
+
     partitionsWithPosition: async () => {
       const [table] = await polling`select to_regclass('consumer_offset') as name`;
       return table?.name === null ? 0 : (await readPositions()).length;

@@ -133,6 +133,7 @@ async function step(
 ): Promise<MeasuredStep> {
   const { batchSize, messagesPerSecond, durationSeconds: seconds, arrivals } = request;
   progress.begin(stepName(batchSize, messagesPerSecond));
+  await bench.database.settle();
   const measured = await measureStep(
     bench,
     { batchSize, messagesPerSecond, seconds, arrivals },
