@@ -28,4 +28,5 @@ export const fullCases: readonly Case[] = [
 
 export const quickCases: readonly Case[] = [
   { features: 3, ...forest, batches: [64, 1_000], isOwnOnly: false },
+  { features: 2, ...forest, batches: [64], isOwnOnly: true },
 ];

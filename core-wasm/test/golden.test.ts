@@ -109,8 +109,8 @@ test("path-length sums are scikit-learn's, bit for bit, and scores within 2.3e-1
       expect(farthest).toBeLessThan(2.3e-16);
     }
   }
-  // The other three gain nothing from tables.
-  expect(Object.fromEntries(used)).toEqual({ walk: 9, cells: 6, grid: 1 });
+  // The other three gain nothing from tables. Grids of three features are too large; the benchmark checks those of two.
+  expect(Object.fromEntries(used)).toEqual({ walk: 9, cells: 6 });
 }, 600_000);
 
 test('batches of 1 to 17 rows get the same sums as large ones', async () => {

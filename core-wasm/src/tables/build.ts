@@ -14,8 +14,11 @@ import { depthOf, readTrees, type Trees } from './trees.ts';
 
 /** More features make pieces so small that the walk is as fast. */
 const featureCountMax = 24;
-/** Larger tables are not built: nothing was gained by any that were. A grid of more has to be cells. */
-export const tablesSizeMax = { cells: 16 << 20, grid: 4 << 20 } as const;
+/**
+ * Larger tables are not built: nothing was gained by larger cells; and a larger grid, read at random, is slower than cells
+ * where other work uses the caches too.
+ */
+export const tablesSizeMax = { cells: 16 << 20, grid: 2 << 20 } as const;
 /** About a core's second cache. Larger tables come from farther away: */
 const nearSizeMax = 2 << 20;
 /** they slow a large block by so much, */
