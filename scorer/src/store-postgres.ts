@@ -121,8 +121,10 @@ export function createPostgresStore(options: PostgresOptions): Store {
        */
       async function store(connection: ReservedSql): Promise<boolean> {
         atFaultPoint('before-copy');
-        const begun = connection.unsafe('begin').execute();
-        begun.catch(() => {}); // What fails after it says why.
+        connection
+          .unsafe('begin')
+          .execute()
+          .catch(() => {}); // What fails after it says why.
         if (predictions.length > 0) {
           await copyIn(connection, {
             table: 'prediction',
@@ -149,14 +151,18 @@ export function createPostgresStore(options: PostgresOptions): Store {
           select 1 / count(*) from moved`.execute();
         atFaultPoint('before-commit');
         const ended = connection.unsafe('commit').execute();
-        const [, move, end] = await Promise.allSettled([begun, moved, ended]);
-        if (move.status === 'rejected') {
-          if ((move.reason as { readonly code?: string }).code === divisionByZero) return false;
-          throw move.reason;
-        }
-        if (end.status === 'rejected') throw end.reason;
-        if (end.value.command !== 'COMMIT') throw new Error('PostgreSQL did not commit the block.');
-        return true;
+        ended.catch(() => {}); // The move says why.
+        const isMoved = await moved.then(
+          () => true,
+          (error: { readonly code?: string }) => {
+            if (error.code === divisionByZero) return false;
+            throw error;
+          },
+        );
+        const { command } = await ended;
+        if (isMoved !== (command === 'COMMIT'))
+          throw new Error(`PostgreSQL answered the end of a block with ${command}.`);
+        return isMoved;
       }
     },
 
