@@ -82,7 +82,7 @@ export const bounds = {
   fetchSizeMax: 4 << 20,
   /** Not less than producers' batches, up to 1 MiB by default: of larger ones a fetch brings one partition's only. */
   fetchSizePerPartitionMax: 384 << 10,
-  partitionsConcurrentMax: 4,
+  partitionsConcurrentMax: 3,
   /** Messages and bytes of one block of the embedded log: SQLite holds up everything else while it stores a block. */
   embeddedBlockMessagesMax: 2_000,
   embeddedBlockSizeMax: 64 << 10,
