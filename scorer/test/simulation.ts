@@ -436,9 +436,12 @@ export async function simulate(seed: number, stepCount = 4_000): Promise<Simulat
     const position = world.positions.get(partition)?.next ?? 0n;
     const log = world.log[partition] as Message[];
     // Only what was read: a gap would be a loss, and that is tested by itself.
-    while (log.length > 1 && (log[0] as Message).offset < position && random() < 0.5)
-      deleted.push([partition, log.shift() as Message]);
-    if (log[0] !== undefined) world.logStart[partition] = log[0].offset;
+    while (log.length > 1 && (log[0] as Message).offset < position && random() < 0.5) {
+      const message = log.shift() as Message;
+      deleted.push([partition, message]);
+      // Offsets that are skipped behind it are not deleted: a start beyond the position would be a gap.
+      world.logStart[partition] = message.offset + 1;
+    }
   };
   const deleted: [number, Message][] = [];
 
