@@ -152,6 +152,25 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
       expect((await store.position(0, 0n)).anomalies).toEqual([]);
     });
 
+    test('anomalies come back as they are, whether few or many of a block', async () => {
+      await store.position(0, 0n);
+      let from = 0n;
+      for (const count of [1, 256, 257, 700]) {
+        const readings = Array.from({ length: count }, (_, row) => ({
+          station: `größe "${row}" \\ {,}`,
+          timeMs: startMs + row,
+          temperature: row % 2 === 0 ? hot : -hot,
+        }));
+        const verdicts = score(from, [readings]);
+        const expected = structuredClone(verdicts.anomalies);
+        expect(expected).toHaveLength(count);
+        expect(await store.write(verdicts)).toBe(true);
+        const { next, anomalies } = await store.position(0, 0n);
+        expect(anomalies).toEqual(expected);
+        from = next;
+      }
+    });
+
     test('a block that begins elsewhere than at the position stores nothing and moves nothing', async () => {
       await store.position(0, 5n);
       for (const from of [4n, 6n]) {

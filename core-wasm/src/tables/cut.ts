@@ -1,6 +1,6 @@
 // Cuts a tree into pieces: one top and the subtrees below it, each a grid of at most 256 cells.
 import { sortedDistinct } from './thresholds.ts';
-import type { Trees } from './trees.ts';
+import { leafValuesOf, type Trees } from './trees.ts';
 
 /** A piece's cell number is a byte. */
 export const cellCountMax = 256;
@@ -62,14 +62,6 @@ export function cutTree(trees: Trees, tree: number): CutTree | undefined {
 
 const isLeaf = (trees: Trees, tree: number, node: number) =>
   trees.lefts[(trees.starts[tree] as number) + node] === node;
-
-function leafValuesOf(trees: Trees, tree: number): Set<number> {
-  const start = trees.starts[tree] as number;
-  const values = new Set<number>();
-  for (let node = start; node < (trees.starts[tree + 1] as number); node += 1)
-    if (trees.lefts[node] === node - start) values.add(trees.values[node] as number);
-  return values;
-}
 
 /** Per node the cells of a grid that holds all splits below it: the product of intervals over features. */
 function subtreeSizes(trees: Trees, tree: number): Float64Array {

@@ -2,7 +2,7 @@
 import { chunkSize, groupSize, lineSize, type Writer, type Written } from './layout.ts';
 import { firstIntervals, thresholdsOf, writeChunk } from './search.ts';
 import { intervalOf } from './thresholds.ts';
-import type { Trees } from './trees.ts';
+import { leafValuesOf, type Trees } from './trees.ts';
 
 const gridFeatureCountMax = 3;
 /** Of one tree; a cell number has 16 bits. */
@@ -69,14 +69,6 @@ function groupTrees(trees: Trees): Group[] | undefined {
   }
   groups.push({ grids, leafValues: [...values] });
   return groups;
-}
-
-function leafValuesOf(trees: Trees, tree: number): Set<number> {
-  const start = trees.starts[tree] as number;
-  const values = new Set<number>();
-  for (let node = start; node < (trees.starts[tree + 1] as number); node += 1)
-    if (trees.lefts[node] === node - start) values.add(trees.values[node] as number);
-  return values;
 }
 
 /** The tree's intervals, one more a feature for missing values: the last. */

@@ -60,3 +60,12 @@ export function depthOf(trees: Trees, tree: number): number {
   }
   return depths.reduce((deepest, depth) => Math.max(deepest, depth), 0);
 }
+
+/** What its leaves add, each value once. */
+export function leafValuesOf(trees: Trees, tree: number): Set<number> {
+  const start = trees.starts[tree] as number;
+  const values = new Set<number>();
+  for (let node = start; node < (trees.starts[tree + 1] as number); node += 1)
+    if (trees.lefts[node] === node - start) values.add(trees.values[node] as number);
+  return values;
+}
