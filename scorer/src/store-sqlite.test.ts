@@ -48,7 +48,7 @@ describe('the SQLite file over time', () => {
       now: Date.now,
     });
     engine = await Engine.load(readFileSync(join(import.meta.dir, '..', '..', 'models', 'default.forest')));
-    modelId = await store.registerModel(engine.model, 'default');
+    modelId = await store.registerModel(engine.model, { name: 'default', version: '' });
     await store.position(0, 0n);
   });
   afterEach(async () => {
@@ -76,7 +76,7 @@ describe('the SQLite file over time', () => {
     );
     const next = from + BigInt(messageCount);
     const batches = toBatches({ partition: 0, from, next, messages });
-    return scoreMessages({ engine, modelId }, 'readings', batches, 0).verdicts;
+    return scoreMessages({ engine, modelId, version: '' }, 'readings', batches, 0).verdicts;
   }
   const count = (table: string, condition = 'true') =>
     (database.query(`select count(*) as n from ${table} where ${condition}`).get() as { n: number }).n;

@@ -51,7 +51,7 @@ beforeEach(async () => {
   await sql.unsafe('drop schema public cascade; create schema public');
   store = openStore();
   await store.migrate();
-  modelId = await store.registerModel(engine.model, 'default');
+  modelId = await store.registerModel(engine.model, { name: 'default', version: '' });
 });
 
 afterAll(async () => {
@@ -82,7 +82,7 @@ function score(from: bigint, messages: readonly (readonly Reading[])[]): Verdict
   });
   const next = from + BigInt(messages.length);
   const batches = toBatches({ partition: 0, from, next, messages: fetched });
-  return scoreMessages({ engine, modelId }, topic, batches, 0).verdicts;
+  return scoreMessages({ engine, modelId, version: '' }, topic, batches, 0).verdicts;
 }
 
 /** What PostgreSQL itself writes when it copies the table out. */

@@ -16,6 +16,7 @@ export type StoreFixture = {
 };
 
 const modelFile = join(import.meta.dir, '..', '..', 'models', 'default.forest');
+const registered = { name: 'default', version: '3' };
 const startMs = Date.UTC(2026, 10, 23, 12);
 
 type Reading = { readonly station?: string; readonly timeMs?: number; readonly temperature?: number | null };
@@ -51,7 +52,7 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
       const fetched = messages.map((readings, index) => toMessage(Number(from) + index, readings));
       const next = from + BigInt(messages.length);
       const batches = toBatches({ partition, from, next, messages: fetched });
-      return scoreMessages({ engine, modelId }, 'readings', batches, 0).verdicts;
+      return scoreMessages({ engine, modelId, version: registered.version }, 'readings', batches, 0).verdicts;
     }
     const everything: ReadingQuery = { limit: 1_000 };
 
@@ -63,7 +64,7 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
       store = fixture.open('group');
       await store.migrate();
       await store.maintain(Date.now());
-      modelId = await store.registerModel(engine.model, 'default');
+      modelId = await store.registerModel(engine.model, registered);
     });
     afterEach(() => fixture.dispose());
 
@@ -74,9 +75,9 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
     });
 
     test('a model has one id however often it is recorded, and another model another', async () => {
-      expect(await store.registerModel(engine.model, 'renamed')).toBe(modelId);
+      expect(await store.registerModel(engine.model, { ...registered, name: 'renamed' })).toBe(modelId);
       const other = { ...engine.model, sha256: 'b'.repeat(64), features: ['x', 'größe "1", {2}'] };
-      expect(await store.registerModel(other, 'other')).not.toBe(modelId);
+      expect(await store.registerModel(other, { name: 'other', version: '4' })).not.toBe(modelId);
     });
 
     test('a position begins where the log does, and stays when the log begins later', async () => {
@@ -298,7 +299,7 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
       await store.position(0, 0n);
       const features = ['größe "1"', 'a,b', '{c}'];
       const other = { ...engine.model, sha256: 'c'.repeat(64), features, offset: -0.25 };
-      const otherId = await store.registerModel(other, 'other');
+      const otherId = await store.registerModel(other, { name: 'other', version: '4' });
       await store.write(score(0n, [[{ timeMs: startMs }]]));
       await store.write({ ...score(1n, [[{ timeMs: startMs + 1 }]]), modelId: otherId });
       const [second, first] = await store.predictions(everything);
