@@ -72,6 +72,7 @@ export function addModelRoutes(app: OpenAPIHono, options: ModelRouteOptions): vo
           401: problem('the bearer token is missing or another one'),
           403: problem('this scorer has no ADMIN_TOKEN'),
           409: problem('there is no such model, or it is refused; the running one goes on'),
+          413: problem('the body is too large'),
           502: problem('the registry answers with an error; the running model goes on'),
           503: retryProblem('no model is loaded yet, or the store is away; the running one goes on'),
           504: problem('the registry does not answer, or the change is still under way'),

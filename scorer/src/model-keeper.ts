@@ -2,6 +2,7 @@
 // One change at a time; the switch itself is an assignment, which blocks see between two of them.
 import { Engine, ForestRefused } from '@lonetree/core-wasm';
 import type { ModelCache } from './model-cache.ts';
+import { differencesOf } from './model-columns.ts';
 import { ModelFailure } from './model-failure.ts';
 import { type Identity, isSame, type ModelSource, type Offer } from './model-source.ts';
 import type { ActiveModel } from './pipeline.ts';
@@ -315,27 +316,9 @@ function storeFailed(error: Error): never {
   throw new ModelFailure('store', `The store did not record it: ${error.message}`, { cause: error });
 }
 
-/**
- * A model that needs what the stations do not send would make a dead letter of every message, and one that reads other
- * units would call everything abnormal. Their order is free: features are found by name.
- */
 function checkColumns(running: Engine, next: Engine): void {
-  const unitOf = ({ model: { features, units } }: Engine) =>
-    new Map(features.map((feature, index) => [feature, units[index] as string]));
-  const [had, has] = [unitOf(running), unitOf(next)];
-  const missing = [...had.keys()].filter((feature) => !has.has(feature));
-  const added = [...has.keys()].filter((feature) => !had.has(feature));
-  const changed = [...had].filter(
-    ([feature, unit]) => unit !== '' && !['', unit].includes(has.get(feature) ?? ''),
-  );
-  const differences = [
-    ...missing.map((feature) => `it has no ${feature}`),
-    ...added.map((feature) => `it needs ${feature}`),
-    ...changed.map(([feature, unit]) => `it reads ${feature} in ${has.get(feature)} and not in ${unit}`),
-  ];
+  const differences = differencesOf(running.model, next.model);
   if (differences.length === 0) return;
-  throw new ModelFailure(
-    'features',
-    `The model's features are not those of the running one: ${differences.join(', ')}. A scorer that is started anew takes it.`,
-  );
+  const detail = `The model's columns are not those of the running one: ${differences.join(', ')}. A scorer that is started anew takes it.`;
+  throw new ModelFailure('features', detail);
 }
