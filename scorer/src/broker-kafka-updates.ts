@@ -7,6 +7,8 @@ export type KafkaUpdatesOptions = KafkaClientOptions & {
   readonly topic: string;
   readonly bounds: {
     readonly requestTimeoutMs: number;
+    readonly sessionTimeoutMs: number;
+    readonly heartbeatIntervalMs: number;
     readonly updatesFetchWaitMaxMs: number;
     readonly updatesRetryMs: number;
   };
@@ -19,6 +21,8 @@ export function createKafkaUpdates(options: KafkaUpdatesOptions): ModelUpdates {
   const groupId = `model-updates-${options.clientId}-${crypto.randomUUID()}`;
   /** What is to be read next: the group keeps no positions. */
   const positions = new Map<number, bigint>();
+  /** The topic was made after this began: all that it has is news. */
+  let isTopicNew = false;
   const closing = Promise.withResolvers<'closed'>();
   let isClosing = false;
   let reading: Promise<void> = Promise.resolve();
@@ -28,7 +32,11 @@ export function createKafkaUpdates(options: KafkaUpdatesOptions): ModelUpdates {
     const admin = kafka.admin();
     try {
       await admin.connect();
-      if (!(await admin.listTopics()).includes(topic)) return false;
+      if (!(await admin.listTopics()).includes(topic)) {
+        isTopicNew = true;
+        return false;
+      }
+      if (isTopicNew) return true;
       for (const { partition, high } of await admin.fetchTopicOffsets(topic))
         if (!positions.has(partition)) positions.set(partition, BigInt(high));
       return true;
@@ -42,6 +50,9 @@ export function createKafkaUpdates(options: KafkaUpdatesOptions): ModelUpdates {
     const consumer = kafka.consumer({
       groupId,
       allowAutoTopicCreation: false,
+      // After a crash it waits for its earlier self to be given up.
+      sessionTimeout: bounds.sessionTimeoutMs,
+      heartbeatInterval: bounds.heartbeatIntervalMs,
       maxWaitTimeInMs: bounds.updatesFetchWaitMaxMs,
     });
     const crashed = Promise.withResolvers<never>();
