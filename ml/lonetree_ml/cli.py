@@ -19,6 +19,16 @@ COMMANDS = {
     "train": ("train", "fit a forest and its guards on a CSV and write a .forest file"),
     "export": ("export_saved", "write the .forest file of an IsolationForest saved with skops"),
     "evaluate": ("evaluate", "measure ROC-AUC, PR-AUC and alert rate on labelled rows"),
+    "register": ("register", "make a trained forest a version in the model registry"),
+    "list": ("list_versions", "show what is registered"),
+    "promote": ("promote", "make a version the champion, which scorers follow"),
+    "rollback": ("rollback", "make the champion's predecessor the champion again"),
+    "drift": ("drift_check", "compare stored readings with what the model was trained on"),
+    "retrain": ("retrain", "train a new model on stored readings"),
+    "gate": ("gate_check", "decide whether a model may replace the champion"),
+    "shadow": ("shadow", "compare the challenger's verdicts with the champion's"),
+    "confirm": ("confirm", "wait until every scorer uses a version"),
+    "retention": ("retention", "drop days of verdicts that are older than wanted"),
     "golden": ("golden", "write models, rows and scikit-learn's results for the scorer's tests"),
 }
 """Command: its module, and what it does."""
@@ -26,7 +36,9 @@ COMMANDS = {
 
 def parser(command: str | None) -> argparse.ArgumentParser:
     """All commands, and the options of the one that was given."""
-    top = argparse.ArgumentParser(prog="python -m lonetree_ml", description="Trains and exports what Lonetree scores with.")
+    top = argparse.ArgumentParser(
+        prog="python -m lonetree_ml", description="Trains, checks and exports what Lonetree scores with."
+    )
     commands_of = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module_name, summary) in COMMANDS.items():
         options_of = commands_of.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
@@ -48,13 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
     # The file formats' error comes with numpy, which `--help` and a mistyped command need not wait for.
     from lonetree_ml.forest_file import ForestFileError  # noqa: PLC0415
+    from lonetree_ml.service import ServiceError  # noqa: PLC0415
     from lonetree_ml.table import InputError  # noqa: PLC0415
 
     try:
         report = options.run(options)
     except UsageError as error:
         top.error(f"{options.command}: {error}")
-    except (InputError, ForestFileError, OSError) as error:
+    except (InputError, ForestFileError, ServiceError, OSError) as error:
         logging.getLogger("lonetree_ml").error("%s", error)
         return 1
     print(json.dumps(report, allow_nan=False))
