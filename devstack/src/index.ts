@@ -1,11 +1,14 @@
 // What tests and tools of other workspaces use: real servers, topics, and the Python environment.
 export { buildDefaultModel } from './default-model.ts';
 export { projectFolder, toolsFolder } from './folders.ts';
+export { launchHttp } from './http.ts';
 export { ensurePackages } from './install.ts';
 export { type Kafka, startKafka } from './kafka.ts';
 export { openMarkedPart } from './marks.ts';
+export { type Mlflow, startMlflow } from './mlflow.ts';
 export { freePort } from './port.ts';
 export { type Postgres, startPostgres } from './postgres.ts';
+export { processorSeconds } from './process-tree.ts';
 export { ensurePython, installLocked, pythonProgram, runPython } from './python.ts';
 export { Server } from './server.ts';
 export { createTopics, type Topic, type TopicRange, topicRanges } from './topics.ts';

@@ -1,6 +1,6 @@
 // The servers that are compared: how each is started, what it is asked, and where its scores stand in the answer.
 import { delimiter, join } from 'node:path';
-import { freePort, installLocked, projectFolder, Server, toolsFolder } from '@lonetree/devstack';
+import { freePort, installLocked, launchHttp, projectFolder, Server, toolsFolder } from '@lonetree/devstack';
 import { z } from 'zod';
 import type { RequestReadings } from './readings.ts';
 
@@ -13,8 +13,8 @@ export type ModelServer = {
   request(readings: RequestReadings, format: Format): { contentType: string; body: Uint8Array };
   /** The scores in an answer; throws when it is another answer. */
   scores(answer: unknown): readonly number[];
-  /** All processes of the server. */
-  pids(): number[];
+  /** The first of its processes; the others descend from it. */
+  readonly pid: number;
   stop(): Promise<void>;
 };
 
@@ -65,7 +65,7 @@ export async function startLonetree(
         ? jsonRequest({ readings })
         : { contentType: 'application/x-protobuf', body: protobuf },
     scores: (answer) => verdictsAnswer.parse(answer).verdicts.map(({ score }) => score),
-    pids: () => server.pids(),
+    pid: server.pid,
     stop: () => server.stop(),
   };
 }
@@ -89,7 +89,7 @@ export async function startFastApi({ sklearn }: ForestFiles): Promise<ModelServe
     formats: ['json'],
     request: ({ readings }) => jsonRequest({ readings }),
     scores: (answer) => scoresAnswer.parse(answer).scores,
-    pids: () => server.pids(),
+    pid: server.pid,
     stop: () => server.stop(),
   };
 }
@@ -122,7 +122,7 @@ export async function startMlflow({ sklearn }: ForestFiles): Promise<ModelServer
     formats: ['json'],
     request: ({ readings }) => jsonRequest({ inputs: readings.map(({ values }) => Object.values(values)) }),
     scores: (answer) => predictionsAnswer.parse(answer).predictions,
-    pids: () => server.pids(),
+    pid: server.pid,
     stop: () => server.stop(),
   };
 }
@@ -143,13 +143,7 @@ async function start(
   { command, env }: { readonly command: readonly string[]; readonly env: Readonly<Record<string, string>> },
 ): Promise<void> {
   try {
-    server.launch(command, env);
-    const isReady = () =>
-      fetch(readyUrl).then(
-        ({ ok }) => ok,
-        () => false, // It does not listen yet.
-      );
-    await server.untilReady(isReady, readyDeadlineMs);
+    await launchHttp(server, { command, env, readyUrl, deadlineMs: readyDeadlineMs });
   } catch (error) {
     await server.stop();
     throw error;
