@@ -5,6 +5,8 @@ import os
 
 # scikit-learn's threads gain nothing on these sizes and get in each other's way; set before it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# MLflow looks when it is imported.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from collections.abc import Callable
 from dataclasses import dataclass
