@@ -8,6 +8,7 @@ import type { Engine } from '../src/index.ts';
 import { fullCases, quickCases } from './cases.ts';
 import { measureKernels, ownNames, pythonNames, webNames } from './kernel.ts';
 import { measureDecoders, measureWholeWay } from './messages.ts';
+import { measurePause, type PauseResult } from './pause.ts';
 import { startPythonPeers } from './python-peers.ts';
 import { type Report, toMarkdown } from './report.ts';
 import { installWebPeers, webMissing } from './web-peers.ts';
@@ -26,8 +27,8 @@ checked before it is timed; a wrong one ends the run with 1. JSON goes to stdout
 `;
 
 /** A repetition is long enough for many calls of most peers, and all of them together for a coffee. */
-const full = { repetitions: 7, seconds: 0.06, messageRepeats: 20_000 };
-const quick = { repetitions: 2, seconds: 0.02, messageRepeats: 500 };
+const full = { repetitions: 7, seconds: 0.06, messageRepeats: 20_000, loads: 9 };
+const quick = { repetitions: 2, seconds: 0.02, messageRepeats: 500, loads: 1 };
 
 function readOptions() {
   const { values } = parseArgs({
@@ -65,6 +66,7 @@ const loadWeb = await installWebPeers(options.names.some((name) => npmNames.incl
 const kernel: Report['kernel'][number][] = [];
 const decode: Report['decode'][number][] = [];
 const messages: Report['messages'][number][] = [];
+const pause: PauseResult[] = [];
 const versions: Record<string, string> = { bun: Bun.version };
 const missing: Record<string, string> = {};
 
@@ -76,6 +78,9 @@ for (const [index, chosen] of (options.quick ? quickCases : fullCases).entries()
   for (const [name, reason] of Object.entries(run.missing))
     missing[`${name}, ${chosen.features} features, ${chosen.trees} × ${chosen.samples}`] = reason;
   if (index === 0) await measureMessages(run.engines);
+  const { features, trees, samples } = chosen;
+  if (features === 3 && samples === 256)
+    pause.push({ features, trees, samples, ...(await measurePause(folder, options)) });
 }
 python.stop();
 
@@ -91,6 +96,7 @@ const report: Report = {
   kernel,
   decode,
   messages,
+  pause,
 };
 const markdown = toMarkdown(report);
 console.error(markdown);

@@ -1,6 +1,7 @@
 // What was measured, as tables: for the terminal and for docs/BENCHMARKS.md.
 import type { KernelResult } from './kernel.ts';
 import type { DecodeResult, WholeWay } from './messages.ts';
+import type { PauseResult } from './pause.ts';
 
 export type Report = {
   readonly machine: { readonly cpu: string; readonly cores: number; readonly platform: string };
@@ -11,11 +12,12 @@ export type Report = {
   readonly kernel: readonly KernelResult[];
   readonly decode: readonly DecodeResult[];
   readonly messages: readonly WholeWay[];
+  readonly pause: readonly PauseResult[];
 };
 
 export type Target = {
   readonly what: string;
-  readonly unit: '×' | 'µs' | '%';
+  readonly unit: '×' | 'µs' | 'ms' | '%';
   readonly goal: number;
   /** Absent when a part of it was not measured. */
   readonly measured?: number;
@@ -26,7 +28,7 @@ const onnxNames = ['onnxruntime-single', 'onnxruntime-skl2onnx'];
 type Place = { readonly features?: number; readonly size?: string; readonly batch: number };
 
 /** The figures that the design is held to. */
-export function targetsOf({ kernel, decode, messages }: Report): Target[] {
+export function targetsOf({ kernel, decode, messages, pause }: Report): Target[] {
   const times = (names: readonly string[], { features = 3, size = '100 × 256', batch }: Place) =>
     kernel
       .filter((result) => names.includes(result.name) && result.features === features)
@@ -90,6 +92,12 @@ export function targetsOf({ kernel, decode, messages }: Report): Target[] {
     ratio('walk vs best onnxruntime', 3.5, [onnxNames, ['walk']], small),
     { what: 'Protobuf bytes → scores, 1 row, p50', unit: 'µs', goal: 1, ...p50(1) },
     { what: 'Protobuf bytes → scores, 64 rows, p50', unit: 'µs', goal: 16, ...p50(64) },
+    ...[100, 1_000].map((trees): Target => {
+      const what = `longest pause of scoring while a model of ${trees} × 256 is loaded`;
+      const result = pause.find((one) => one.trees === trees);
+      const measured = result && Math.max(result.first.maxMs, result.next.maxMs);
+      return { what, unit: 'ms', goal: 5, ...(measured === undefined ? {} : { measured }) };
+    }),
     { what: 'share of decoding in decoding and scoring, 1,000 rows', unit: '%', goal: 10, ...share },
   ];
 }
@@ -107,7 +115,7 @@ const table = (head: readonly string[], lines: readonly (readonly string[])[]) =
 const number = (value: number) => value.toLocaleString('en', { maximumSignificantDigits: 3 });
 
 export function toMarkdown(report: Report): string {
-  const { machine, versions, missing, repetitions, kernel, decode, messages } = report;
+  const { machine, versions, missing, repetitions, kernel, decode, messages, pause } = report;
   const forests = [...new Set(kernel.map(forestOf))];
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.platform}; one thread each. Medians of ${repetitions} interleaved`,
@@ -141,6 +149,19 @@ export function toMarkdown(report: Report): string {
     ...table(
       ['readings a message', 'p50', 'p99'],
       messages.map(({ rows, p50Us, p99Us }) => [number(rows), number(p50Us), number(p99Us)]),
+    ),
+    '',
+    'The longest pause of scoring while a model is loaded and its tables are built, milliseconds from the end of one block of 64',
+    'readings to the end of the next, median and maximum over processes: the *first* model of the process, which has to score',
+    'already while its tables are built; the *next* one, loaded beside it; *nothing*, for as long as the next one took.',
+    '',
+    ...table(
+      ['model', 'loads', ...['first', 'next', 'nothing'].flatMap((name) => [`${name}: median`, 'maximum'])],
+      pause.map(({ trees, samples, loads, first, next, idle }) => [
+        `${trees} trees × ${samples}`,
+        String(loads),
+        ...[first, next, idle].flatMap(({ medianMs, maxMs }) => [number(medianMs), number(maxMs)]),
+      ]),
     ),
     '',
     `Versions: ${Object.entries(versions)
