@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { createTopics, type Kafka, type Postgres, startKafka, startPostgres } from '@lonetree/devstack';
 import { DeadLetterSchema, SensorBatchSchema } from '@lonetree/proto';
@@ -12,6 +15,7 @@ import {
 } from 'kafkajs';
 import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
+import { migrations } from '../src/migrations-postgres.ts';
 import { type Service, startService } from '../src/service.ts';
 import { readTopic } from './chaos/topic-reader.ts';
 
@@ -26,6 +30,7 @@ let client: KafkaClient;
 let producer: Producer;
 let admin: Admin;
 
+const folder = mkdtempSync(join(tmpdir(), 'lonetree-bad-input-'));
 beforeAll(async () => {
   [kafka, database] = await Promise.all([startKafka(), startPostgres()]);
   client = new KafkaClient({ brokers: [kafka.brokers], logLevel: logLevel.NOTHING });
@@ -37,6 +42,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all([producer.disconnect(), admin.disconnect()]);
   await Promise.all([kafka.stop(), database.stop()]);
+  rmSync(folder, { recursive: true });
 }, 60_000);
 
 /** A scorer in this process with topics and a group of its own. */
@@ -44,6 +50,7 @@ async function startScorer(name: string, changes: Record<string, string> = {}): 
   const config = readConfig({
     KAFKA_BROKERS: kafka.brokers,
     DATABASE_URL: database.url,
+    DATA_DIR: folder,
     PORT: '0',
     KAFKA_GROUP: name,
     READINGS_TOPIC: name,
@@ -283,7 +290,9 @@ test('two scorers that start at once on an empty database both become ready', as
   await database.sql('drop schema public cascade; create schema public');
   const services = await Promise.all([startScorer('twins'), startScorer('twins')]);
   for (const service of services) await until('ready', () => isReady(service));
-  expect(await database.sql('select count(*), max(version) from schema_migration')).toBe('1|1');
+  expect(await database.sql('select count(*), max(version) from schema_migration')).toBe(
+    `${migrations.length}|${migrations.length}`,
+  );
   for (const service of services) await service.stop();
 }, 120_000);
 
@@ -295,6 +304,7 @@ test('SIGTERM ends a scorer after its work with exit code 0', async () => {
       ...process.env,
       KAFKA_BROKERS: kafka.brokers,
       DATABASE_URL: database.url,
+      DATA_DIR: folder,
       PORT: '0',
       READINGS_TOPIC: 'stop',
       KAFKA_GROUP: 'stop',
