@@ -28,7 +28,8 @@ export async function readBatch(context: Context, sizeMax: number): Promise<Uint
   return encoded.batch;
 }
 
-function readBody(request: Request, sizeMax: number): Promise<Uint8Array> {
+/** The body's bytes. Throws a Problem when they are more, or end too early. */
+export function readBody(request: Request, sizeMax: number): Promise<Uint8Array> {
   const { headers } = request;
   const size = headers.get('content-length');
   // Of a body in chunks it says nothing.
@@ -52,7 +53,7 @@ async function readChunks(body: Request['body'], sizeMax: number): Promise<Uint8
 }
 
 function tooLarge(sizeMax: number): Problem {
-  const detail = `The most is ${sizeMax} bytes: send the readings in smaller batches.`;
+  const detail = `The most is ${sizeMax} bytes: send less at once.`;
   return new Problem(413, 'The body is too large', detail, 'too-large');
 }
 

@@ -2,7 +2,7 @@
 import type { Rejection } from '@lonetree/core-wasm';
 import type { Context } from 'hono';
 
-type ProblemStatus = 400 | 404 | 405 | 413 | 415 | 422 | 500 | 503 | 504;
+type ProblemStatus = 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 500 | 502 | 503 | 504;
 
 /** What is not there yet or away for a moment: soon enough to be tried again, not so soon as to be a burden. */
 const retryAfterSeconds = 1;
@@ -13,7 +13,7 @@ export class Problem extends Error {
   readonly title: string;
   /** What is wrong, where, and what to do. */
   readonly detail: string;
-  /** What became of the readings, one short word for programs. */
+  /** What became of the readings, or why the model stays: one short word for programs. */
   readonly reason: string | undefined;
 
   constructor(status: ProblemStatus, title: string, detail: string, reason?: string) {
@@ -28,6 +28,7 @@ export class Problem extends Error {
 export function answerProblem(context: Context, { status, title, detail, reason }: Problem): Response {
   const body = { type: 'about:blank', title, status, detail, ...(reason === undefined ? {} : { reason }) };
   if (status === 503) context.header('retry-after', String(retryAfterSeconds));
+  if (status === 401) context.header('www-authenticate', 'Bearer');
   return context.body(JSON.stringify(body), status, { 'content-type': 'application/problem+json' });
 }
 

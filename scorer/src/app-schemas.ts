@@ -10,7 +10,7 @@ const problemSchema = z
     reason: z
       .string()
       .optional()
-      .describe('for readings that were refused or are unconfirmed: one short word'),
+      .describe('why readings were refused or are unconfirmed, or why the model stays: one short word'),
   })
   .openapi('Problem', { description: 'RFC 9457' });
 
@@ -39,6 +39,8 @@ const readingsSchema = z
   ])
   .openapi('Readings');
 
+const modelVersion = z.string().describe('in the registry; empty for a file');
+
 const verdictSchema = z
   .object({
     index: z.int().describe('0-based place of the reading in the request'),
@@ -52,7 +54,7 @@ const verdictSchema = z
 export type VerdictAnswer = z.infer<typeof verdictSchema>;
 
 export const verdictsSchema = z
-  .object({ modelSha256: z.string(), verdicts: z.array(verdictSchema) })
+  .object({ modelSha256: z.string(), modelVersion, verdicts: z.array(verdictSchema) })
   .openapi('Verdicts');
 
 export const takenSchema = z.object({ readings: z.int().describe('how many') }).openapi('Taken');
@@ -69,6 +71,7 @@ const storedSchema = z.object({
   decision: z.number(),
   severity: z.number().nullable(),
   modelSha256: z.string(),
+  modelVersion,
 });
 export type StoredAnswer = z.infer<typeof storedSchema>;
 
@@ -77,9 +80,15 @@ export const anomalySchema = storedSchema
   .extend({ id: z.string(), reasons: z.array(z.string()) })
   .openapi('Anomaly');
 
+const identitySchema = z.object({ version: modelVersion, sha256: z.string() });
+
 export const modelSchema = z
   .object({
     name: z.string(),
+    version: modelVersion,
+    source: z
+      .enum(['registry', 'cache', 'file'])
+      .describe('where it is from; cache: the last good one, kept on disk'),
     sha256: z.string(),
     features: z.array(z.string()),
     units: z.array(z.string()),
@@ -96,8 +105,23 @@ export const modelSchema = z
     engine: z
       .enum(['walk', 'cells', 'grid'])
       .describe('how scores are found: along the trees, or by look-ups; the same bits'),
+    scorer: z.string().describe('the name of the scorer that answers'),
+    previous: identitySchema.nullable().describe('where a rollback leads'),
+    heldBack: z
+      .string()
+      .nullable()
+      .describe('version that was rolled back from, and is not followed until another one is named'),
+    lastFailure: z
+      .object({ at: z.iso.datetime(), what: z.string() })
+      .nullable()
+      .describe('why the last look for another model did not end well; null when it did'),
   })
   .openapi('Model');
+export type ModelAnswer = z.infer<typeof modelSchema>;
+
+export const changeSchema = z
+  .object({ swapped: z.boolean().describe('whether another model scores than before'), model: modelSchema })
+  .openapi('ModelChange');
 
 /** A page of a list, newest first. */
 export const pageOf = <T extends z.ZodType>(item: T) =>

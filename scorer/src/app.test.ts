@@ -12,6 +12,7 @@ import { createApp } from './app.ts';
 import { type Broker, MessageTooLarge, NothingPublished } from './broker.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
 import { createMetrics } from './metrics.ts';
+import type { ResidentModel } from './model-keeper.ts';
 import { createPipeline } from './pipeline.ts';
 import { encodeReadings } from './reading-json.ts';
 import { type Database, openDatabase } from './sqlite.ts';
@@ -24,6 +25,10 @@ const ordinary = { temperature: 28.1, humidity: 17.5, sound: 54.3 };
 const hot = { ...ordinary, temperature: 1_000 };
 
 type Answer = { readonly status: number; readonly headers: Headers; readonly body: unknown };
+
+const notCalled = () => {
+  throw new Error('not to be called');
+};
 
 let folder: string;
 let database: Database;
@@ -56,8 +61,15 @@ beforeEach(async () => {
     },
   };
   const engine = await Engine.load(readFileSync(modelFile));
-  const modelId = await store.registerModel(engine.model, 'default');
-  const active = { engine, modelId, loadedAtMs: timeMs, name: 'default' };
+  const modelId = await store.registerModel(engine.model, { name: 'default', version: '7' });
+  const active: ResidentModel = {
+    engine,
+    modelId,
+    version: '7',
+    sha256: engine.model.sha256,
+    source: 'registry',
+    loadedAtMs: timeMs,
+  };
   isModelLoaded = true;
   notReady = [];
   errors = [];
@@ -76,7 +88,20 @@ beforeEach(async () => {
   app = createApp({
     store,
     broker,
-    activeModel: () => (isModelLoaded ? active : null),
+    keeper: {
+      state: () => ({
+        active: isModelLoaded ? active : null,
+        previous: null,
+        heldBack: null,
+        lastFailure: null,
+      }),
+      look: notCalled,
+      rollBack: notCalled,
+    },
+    modelName: 'default',
+    scorer: 'scorer-1',
+    adminToken: undefined,
+    changeDeadlineMs: 50,
     notReady: () => Promise.resolve(notReady),
     metrics,
     readingsTopic: 'readings',

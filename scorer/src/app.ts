@@ -3,12 +3,13 @@ import { createRoute, OpenAPIHono, type z } from '@hono/zod-openapi';
 import type { Block, Engine } from '@lonetree/core-wasm';
 import { HTTPException } from 'hono/http-exception';
 import { firstStation, readBatch } from './app-body.ts';
+import { within } from './app-deadline.ts';
+import { addModelRoutes, loaded, type ModelRouteOptions } from './app-model.ts';
 import { answerProblem, Problem, refusedReadings } from './app-problems.ts';
 import { nextCursor, querySchema, toStoreQuery } from './app-query.ts';
 import {
   anomalySchema,
   json,
-  modelSchema,
   pageOf,
   predictionSchema,
   problem,
@@ -23,21 +24,13 @@ import {
 import { type Broker, MessageTooLarge, NothingPublished } from './broker.ts';
 import { shortFloat32 } from './float32.ts';
 import type { Metrics } from './metrics.ts';
-import type { ActiveModel } from './pipeline.ts';
 import type { AnomalyRecord, PredictionRecord, Store } from './store.ts';
 
-type Scoring = Pick<Engine, 'model' | 'scoring' | 'begin' | 'append' | 'score'>;
-type NamedModel = ActiveModel & {
-  readonly engine: Scoring;
-  readonly loadedAtMs: number;
-  readonly name: string;
-};
+type Scoring = Pick<Engine, 'begin' | 'append' | 'score'>;
 
-export type AppOptions = {
+export type AppOptions = ModelRouteOptions & {
   readonly store: Store;
   readonly broker: Broker;
-  /** Null until the model is loaded and recorded. */
-  readonly activeModel: () => NamedModel | null;
   /** What is not ready yet, in words; empty when the scorer is ready. */
   readonly notReady: () => Promise<readonly string[]>;
   readonly metrics: Pick<Metrics, 'contentType' | 'text'>;
@@ -88,7 +81,8 @@ export function createApp(options: AppOptions): OpenAPIHono {
   return app;
 }
 
-function addStateRoutes(app: OpenAPIHono, { activeModel, notReady, metrics }: AppOptions): void {
+function addStateRoutes(app: OpenAPIHono, options: AppOptions): void {
+  const { notReady, metrics } = options;
   app.get('/', (context) =>
     context.json({
       name: 'lonetree',
@@ -108,26 +102,7 @@ function addStateRoutes(app: OpenAPIHono, { activeModel, notReady, metrics }: Ap
   app.get('/metrics', async (context) =>
     context.text(await metrics.text(), 200, { 'content-type': metrics.contentType }),
   );
-  app.openapi(
-    createRoute({
-      method: 'get',
-      path: '/v1/model',
-      summary: 'The model that scores',
-      responses: {
-        200: json(modelSchema, 'what its file says of itself'),
-        503: retryProblem('no model is loaded yet'),
-      },
-    }),
-    (context) => {
-      const { engine, name, loadedAtMs } = loaded(activeModel());
-      const { summary: _, features, units, ...model } = engine.model;
-      const loadedAt = new Date(loadedAtMs).toISOString();
-      return context.json(
-        { name, ...model, features: [...features], units: [...units], loadedAt, engine: engine.scoring },
-        200,
-      );
-    },
-  );
+  addModelRoutes(app, options);
 }
 
 /**
@@ -139,7 +114,7 @@ function addStateRoutes(app: OpenAPIHono, { activeModel, notReady, metrics }: Ap
  */
 function addTakingRoutes(
   app: OpenAPIHono,
-  { activeModel, broker, readingsTopic, bodySizeMax, confirmDeadlineMs, onError }: AppOptions,
+  { keeper, broker, readingsTopic, bodySizeMax, confirmDeadlineMs, onError }: AppOptions,
 ): void {
   app.openAPIRegistry.registerPath(
     createRoute({
@@ -152,10 +127,10 @@ function addTakingRoutes(
   );
   app.post('/v1/score', async (context) => {
     const batch = await readBatch(context, bodySizeMax);
-    const { engine } = loaded(activeModel());
+    const { engine, version } = loaded(keeper.state().active);
     appendAlone(engine, batch);
     const verdicts = describeVerdicts(engine.score(), engine.model.offset);
-    return context.json({ modelSha256: engine.model.sha256, verdicts });
+    return context.json({ modelSha256: engine.model.sha256, modelVersion: version, verdicts });
   });
 
   app.openAPIRegistry.registerPath(
@@ -176,7 +151,7 @@ function addTakingRoutes(
   app.post('/v1/readings', async (context) => {
     const value = await readBatch(context, bodySizeMax);
     // Decoded for its refusal only: what the log takes, the pipeline can score.
-    const readings = appendAlone(loaded(activeModel()).engine, value);
+    const readings = appendAlone(loaded(keeper.state().active).engine, value);
     const headers = { 'content-type': 'application/x-protobuf' };
     if (!broker.isReady()) throw logIsAway();
     try {
@@ -230,21 +205,9 @@ function addListRoutes(app: OpenAPIHono, { store, queryRowsMax, onError }: AppOp
   );
 }
 
-function loaded(active: NamedModel | null): NamedModel {
-  if (active === null)
-    throw new Problem(503, 'Not ready', 'No model is loaded yet: /readyz says what it waits for.');
-  return active;
-}
-
 /** Only where it is certain that the log got nothing: this invites to send again. */
 const logIsAway = () =>
   new Problem(503, 'The log is away', 'None of the readings was taken: send them again later.');
-
-async function within<T>(deadlineMs: number, work: Promise<T>): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs);
-  return await Promise.race([work, late]).finally(() => clearTimeout(timer));
-}
 
 const unconfirmed = () => {
   const detail =
@@ -300,6 +263,7 @@ const describeStored = (row: AnomalyRecord | PredictionRecord): StoredAnswer => 
   decision: row.decision,
   severity: row.severity,
   modelSha256: row.modelSha256,
+  modelVersion: row.modelVersion,
 });
 
 const shortened = (value: number | null) => (value === null ? null : shortFloat32(value));

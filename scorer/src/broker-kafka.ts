@@ -1,5 +1,5 @@
-// The log on Apache Kafka. The only file that knows the client, and where its habits are dealt with.
-import { type EachBatchPayload, Kafka, type KafkaMessage, logLevel, type SASLOptions } from 'kafkajs';
+// The log on Apache Kafka: where the client's habits are dealt with.
+import type { EachBatchPayload, KafkaMessage } from 'kafkajs';
 import {
   type BlockHandlers,
   type Broker,
@@ -9,18 +9,12 @@ import {
   NothingPublished,
   type Outgoing,
 } from './broker.ts';
-import type { KafkaSecurity } from './config.ts';
+import { createKafkaClient, type KafkaClientOptions } from './broker-kafka-client.ts';
 import { createLanes } from './lanes.ts';
-import type { Logger } from './log.ts';
 
-export type KafkaOptions = {
-  readonly brokers: readonly string[];
-  readonly security: Pick<KafkaSecurity, 'isTls' | 'sasl'>;
-  /** The brokers' certificate authority in PEM, when it is not one that everybody knows. */
-  readonly certificateAuthority?: string;
+export type KafkaOptions = KafkaClientOptions & {
   readonly group: string;
   readonly topic: string;
-  readonly log: Logger;
   readonly bounds: {
     readonly sessionTimeoutMs: number;
     readonly heartbeatIntervalMs: number;
@@ -39,22 +33,7 @@ export type KafkaOptions = {
 
 export function createKafkaBroker(options: KafkaOptions): Broker {
   const { topic, bounds, log } = options;
-  const kafka = new Kafka({
-    clientId: 'lonetree-scorer',
-    brokers: [...options.brokers],
-    requestTimeout: bounds.requestTimeoutMs,
-    // No heartbeat is sent while it waits between retries: short waits.
-    retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 10 },
-    logLevel: logLevel.WARN,
-    logCreator:
-      () =>
-      ({ namespace, level, log: { message, error } }) =>
-        log[level === logLevel.ERROR ? 'warn' : 'debug'](
-          { namespace, kafka: error ?? message },
-          'kafka client',
-        ),
-    ...tlsAndLogin(options),
-  });
+  const kafka = createKafkaClient(options, bounds);
   const consumer = kafka.consumer({
     groupId: options.group,
     sessionTimeout: bounds.sessionTimeoutMs,
@@ -368,9 +347,4 @@ function* splitBySize(messages: readonly Outgoing[], sizeMax: number): Generator
 function errorType(error: unknown): string | undefined {
   const { type, cause } = error as { readonly type?: string; readonly cause?: unknown };
   return type ?? (cause === undefined ? undefined : errorType(cause));
-}
-
-function tlsAndLogin({ security: { isTls, sasl }, certificateAuthority }: KafkaOptions) {
-  const ssl = certificateAuthority === undefined ? isTls : { ca: [certificateAuthority] };
-  return { ssl, ...(sasl === undefined ? {} : { sasl: sasl as SASLOptions }) };
 }

@@ -27,11 +27,15 @@ test('nothing has to be set, and empty means not set', () => {
     readings: 'readings',
     anomalies: 'anomalies',
     deadLetters: 'readings.dead-letter',
+    modelUpdates: 'model-updates',
   });
+  expect(config.model).toMatchObject({ name: 'lonetree', alias: 'champion', pollIntervalMs: 30_000 });
+  expect([config.model.registryUri, config.adminToken]).toEqual([undefined, undefined]);
+  expect(config.scorer).toEndWith(`-${process.pid}`);
 });
 
 test('files that belong to the project are found from any folder', () => {
-  expect(isAbsolute(readConfig({}).modelFile)).toBe(true);
+  expect(isAbsolute(readConfig({}).model.file)).toBe(true);
 });
 
 test('brokers and database together mean the full stack', () => {
@@ -53,6 +57,16 @@ test.each([
   [{ PORT: 'abc' }, 'PORT="abc" cannot be used: give a whole number from 0 to 65535.'],
   [{ PORT: '80.5' }, 'PORT="80.5" cannot be used: give a whole number from 0 to 65535.'],
   [{ PORT: '65536' }, 'PORT="65536" cannot be used: give a whole number from 0 to 65535.'],
+  [
+    { MODEL_POLL_SECONDS: '0' },
+    'MODEL_POLL_SECONDS="0" cannot be used: give a whole number from 1 to 86400.',
+  ],
+  [{ SCORER_ID: 'a b' }, 'SCORER_ID="a b" cannot be used: give 1 to 200 letters'],
+  [
+    { MLFLOW_TRACKING_URI: 'sqlite:///mlflow.db' },
+    'MLFLOW_TRACKING_URI=(not shown) cannot be used: give http://host:port',
+  ],
+  [{ MODEL_UPDATES_TOPIC: 'anomalies' }, 'READINGS_TOPIC="readings", ANOMALIES_TOPIC="anomalies"'],
   [{ KAFKA_SSL: 'yes' }, 'KAFKA_SSL="yes" cannot be used: give one of true, false.'],
   [{ LOG_LEVEL: 'verbose' }, 'LOG_LEVEL="verbose" cannot be used: give one of trace, debug, info'],
   [{ READINGS_TOPIC: 'a b' }, 'READINGS_TOPIC="a b" cannot be used: give 1 to 249 letters'],
@@ -86,7 +100,14 @@ test('several database hosts are taken as the client takes them', () => {
 });
 
 test('every setting is described in the help', () => {
-  for (const name of ['KAFKA_BROKERS', 'DATABASE_URL', 'KAFKA_SASL_PASSWORD', 'PORT']) {
+  for (const name of [
+    'MLFLOW_TRACKING_URI',
+    'ADMIN_TOKEN',
+    'KAFKA_BROKERS',
+    'DATABASE_URL',
+    'KAFKA_SASL_PASSWORD',
+    'PORT',
+  ]) {
     expect(describeSettings()).toContain(name);
   }
 });

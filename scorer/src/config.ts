@@ -1,4 +1,5 @@
 // All settings: names, defaults, bounds and what they mean, in one table. Nothing else reads the environment.
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 
@@ -30,6 +31,13 @@ const databaseUrl = z
       'give postgres://user:password@host:port/database, with special characters of the password percent-encoded',
   });
 
+const registryUri = z
+  .string()
+  .refine(
+    (uri) => /^https?:\/\//.test(uri) && URL.canParse(uri),
+    'give http://host:port or https://host:port',
+  );
+
 /** Environment variables, in the order in which documents show them. */
 const settings = {
   KAFKA_BROKERS: brokerList
@@ -38,11 +46,30 @@ const settings = {
       'host:port of Kafka brokers, comma-separated; with DATABASE_URL. Without both: one SQLite file',
     ),
   DATABASE_URL: databaseUrl.optional().describe('postgres://user:password@host:port/database'),
-  MODEL_FILE: text(join(repository, 'models', 'default.forest')).describe('the forest file that scores'),
-  MODEL_NAME: text('lonetree').describe('the name under which the model is recorded'),
+  MLFLOW_TRACKING_URI: registryUri
+    .optional()
+    .describe('http://host:port of the MLflow server whose model scores; without it MODEL_FILE does'),
+  MODEL_NAME: text('lonetree').describe('the name under which the model is registered and recorded'),
+  MODEL_ALIAS: text('champion').describe('alias of the version that scores'),
+  MODEL_FILE: text(join(repository, 'models', 'default.forest')).describe(
+    'the forest file that scores as long as there is no registered one',
+  ),
+  MODEL_POLL_SECONDS: count(30, 1, 86_400).describe('how often, on average, it looks for another model'),
+  MODEL_UPDATES_TOPIC: topicName('model-updates').describe('topic of announcements of models'),
+  ADMIN_TOKEN: z
+    .string()
+    .optional()
+    .describe('bearer token of who may change the model; without it nobody may'),
+  SCORER_ID: z
+    .string()
+    .regex(/^[a-zA-Z0-9._-]{1,200}$/, 'give 1 to 200 letters, digits, dots, dashes or underscores')
+    .optional()
+    .describe('name of this scorer in records and in the consumer group; <host>-<process> when not given'),
   HOST: text('127.0.0.1').describe('address that HTTP listens on'),
   PORT: count(8080, 0, 65_535).describe('port that HTTP listens on'),
-  DATA_DIR: text(join(repository, '.data')).describe('folder of the SQLite file, when embedded'),
+  DATA_DIR: text(join(repository, '.data')).describe(
+    'folder of the last good model, and of the SQLite file when embedded; each scorer has its own',
+  ),
   LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
     .default('info')
     .describe('least severe level that is logged'),
@@ -108,6 +135,18 @@ export const bounds = {
   /** A stop that takes longer is a failure. */
   drainDeadlineMs: 8_000,
   maintainIntervalMs: 60_000,
+  /** A registry that has not told a version by then is tried again, and so is one that has not sent its forest. */
+  registryAnswerMs: 3_000,
+  registryDownloadMs: 60_000,
+  registryTryCount: 3,
+  registryRetryFirstMs: 200,
+  registryRetryMaxMs: 2_000,
+  /** A start waits no longer for the registry: there is the last good model, and another one may follow soon. */
+  modelStartMs: 15_000,
+  /** Who asked for another model is told by then, if only that it is still under way. */
+  modelAnswerMs: 20_000,
+  updatesFetchWaitMaxMs: 1_000,
+  updatesRetryMs: 10_000,
   /** Day partitions exist this many days ahead. */
   partitionDaysAhead: 3,
   requestBodySizeMax: 16 << 20,
@@ -124,19 +163,34 @@ export type FullBackend = {
 };
 export type EmbeddedBackend = {
   readonly kind: 'embedded';
-  readonly dataFolder: string;
   readonly retentionDays: number;
 };
 
 export type Config = {
   readonly backend: FullBackend | EmbeddedBackend;
-  readonly modelFile: string;
-  readonly modelName: string;
+  readonly model: {
+    /** The MLflow server; undefined: the file is what is followed. */
+    readonly registryUri: string | undefined;
+    readonly name: string;
+    readonly alias: string;
+    readonly file: string;
+    readonly pollIntervalMs: number;
+  };
+  /** Name of this scorer in records and in the consumer group. */
+  readonly scorer: string;
+  /** Undefined: nobody may change the model by HTTP. */
+  readonly adminToken: string | undefined;
+  readonly dataFolder: string;
   readonly host: string;
   readonly port: number;
   readonly logLevel: Settings['LOG_LEVEL'];
   readonly group: string;
-  readonly topics: { readonly readings: string; readonly anomalies: string; readonly deadLetters: string };
+  readonly topics: {
+    readonly readings: string;
+    readonly anomalies: string;
+    readonly deadLetters: string;
+    readonly modelUpdates: string;
+  };
   readonly kafkaSecurity: KafkaSecurity;
 };
 
@@ -165,8 +219,16 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   checkTopics(data);
   return {
     backend: chooseBackend(data),
-    modelFile: data.MODEL_FILE,
-    modelName: data.MODEL_NAME,
+    model: {
+      registryUri: data.MLFLOW_TRACKING_URI,
+      name: data.MODEL_NAME,
+      alias: data.MODEL_ALIAS,
+      file: data.MODEL_FILE,
+      pollIntervalMs: 1_000 * data.MODEL_POLL_SECONDS,
+    },
+    scorer: data.SCORER_ID ?? `${hostname()}-${process.pid}`,
+    adminToken: data.ADMIN_TOKEN,
+    dataFolder: data.DATA_DIR,
     host: data.HOST,
     port: data.PORT,
     logLevel: data.LOG_LEVEL,
@@ -175,6 +237,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
       readings: data.READINGS_TOPIC,
       anomalies: data.ANOMALIES_TOPIC,
       deadLetters: data.DEAD_LETTER_TOPIC,
+      modelUpdates: data.MODEL_UPDATES_TOPIC,
     },
     kafkaSecurity: { isTls: data.KAFKA_SSL, caFile: data.KAFKA_SSL_CA_FILE, sasl: readSasl(data) },
   };
@@ -187,28 +250,24 @@ function describeIssues(
   return issues
     .map((issue) => {
       const name = String(issue.path[0]);
-      const value = /PASSWORD|URL/.test(name) ? '(not shown)' : JSON.stringify(given[name]);
+      const value = /PASSWORD|TOKEN|UR[LI]/.test(name) ? '(not shown)' : JSON.stringify(given[name]);
       return `${name}=${value} cannot be used: ${issue.message}.`;
     })
     .join('\n');
 }
 
 /** A scorer that read what it writes would never end. */
-function checkTopics({ READINGS_TOPIC, ANOMALIES_TOPIC, DEAD_LETTER_TOPIC }: Settings): void {
-  const names = { READINGS_TOPIC, ANOMALIES_TOPIC, DEAD_LETTER_TOPIC };
-  if (new Set(Object.values(names)).size === 3) return;
+function checkTopics(settings: Settings): void {
+  const { READINGS_TOPIC, ANOMALIES_TOPIC, DEAD_LETTER_TOPIC, MODEL_UPDATES_TOPIC } = settings;
+  const names = { READINGS_TOPIC, ANOMALIES_TOPIC, DEAD_LETTER_TOPIC, MODEL_UPDATES_TOPIC };
+  if (new Set(Object.values(names)).size === 4) return;
   const list = Object.entries(names).map(([name, topic]) => `${name}="${topic}"`);
-  throw new ConfigError(`${list.join(', ')} cannot be used: give three different topics.`);
+  throw new ConfigError(`${list.join(', ')} cannot be used: give four different topics.`);
 }
 
-function chooseBackend({
-  KAFKA_BROKERS,
-  DATABASE_URL,
-  DATA_DIR,
-  RETENTION_DAYS,
-}: Settings): Config['backend'] {
+function chooseBackend({ KAFKA_BROKERS, DATABASE_URL, RETENTION_DAYS }: Settings): Config['backend'] {
   if (KAFKA_BROKERS === undefined && DATABASE_URL === undefined) {
-    return { kind: 'embedded', dataFolder: DATA_DIR, retentionDays: RETENTION_DAYS };
+    return { kind: 'embedded', retentionDays: RETENTION_DAYS };
   }
   if (KAFKA_BROKERS !== undefined && DATABASE_URL !== undefined) {
     return {

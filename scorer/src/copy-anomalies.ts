@@ -113,7 +113,7 @@ function rowSizeMax({ id, topic, station, values, reasons }: AnomalyRecord): num
 /** Anomalies as a JSON array of records of the table: what `json_populate_recordset` reads. */
 export function describeAnomalies(anomalies: readonly AnomalyRecord[], modelId: number): string {
   return JSON.stringify(
-    anomalies.map(({ offset, timeMs, values, features: _, modelSha256: __, ...rest }) => ({
+    anomalies.map(({ offset, timeMs, values, features: _, modelSha256: __, modelVersion: ___, ...rest }) => ({
       ...rest,
       offset: String(offset),
       time: new Date(timeMs).toISOString(),

@@ -3,8 +3,8 @@ import { ForestRefused } from '@lonetree/core-wasm';
 import { bounds, ConfigError } from './config.ts';
 import type { Logger } from './log.ts';
 import type { Service } from './service.ts';
-import { StartError } from './service.ts';
 import { DatabaseUnusable } from './sqlite.ts';
+import { StartError } from './start-error.ts';
 
 /** Runs `start` and keeps the process until a signal or a fatal error ends it. `beforeStop` comes before the service stops. */
 export async function keepRunning(

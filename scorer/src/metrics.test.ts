@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test';
 import { createMetrics } from './metrics.ts';
+import { ModelFailure } from './model-failure.ts';
 import type { AnomalyRecord } from './store.ts';
 
 const abnormal = (...reasons: readonly string[]) => ({ reasons }) as AnomalyRecord;
@@ -58,9 +59,18 @@ test('dropped blocks and gaps are counted', async () => {
   expect(await samplesOf(metrics, 'lonetree_gap_messages_total')).toEqual({ '': 7 });
 });
 
-test('only the model that scores now is named', async () => {
+test('only the model that scores now is named, and swaps and failures are counted by why', async () => {
   const metrics = createMetrics();
-  metrics.modelLoaded({ name: 'lonetree', sha256: 'aa' });
-  metrics.modelLoaded({ name: 'lonetree', sha256: 'bb' });
-  expect(await samplesOf(metrics, 'lonetree_model_info')).toEqual({ '{name="lonetree",sha256="bb"}': 1 });
+  metrics.modelUsed({ name: 'lonetree', version: '', sha256: 'aa' }, 'start');
+  metrics.modelUsed({ name: 'lonetree', version: '7', sha256: 'bb' }, 'update');
+  metrics.modelFailed(new ModelFailure('digest', ''));
+  metrics.modelFailed(new ModelFailure('digest', ''));
+  expect(await samplesOf(metrics, 'lonetree_model_info')).toEqual({
+    '{name="lonetree",version="7",sha256="bb"}': 1,
+  });
+  expect(await samplesOf(metrics, 'lonetree_model_swaps_total')).toEqual({
+    '{cause="start"}': 1,
+    '{cause="update"}': 1,
+  });
+  expect(await samplesOf(metrics, 'lonetree_model_failures_total')).toEqual({ '{reason="digest"}': 2 });
 });

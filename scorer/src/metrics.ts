@@ -1,12 +1,13 @@
 // What Prometheus sees of the scorer. Counted once a block, never once a reading, and never by station.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { KeeperObserver } from './model-keeper.ts';
 import type { PipelineObserver } from './pipeline.ts';
 
-export type Metrics = PipelineObserver & {
-  readonly contentType: string;
-  modelLoaded(model: { readonly sha256: string; readonly name: string }): void;
-  text(): Promise<string>;
-};
+export type Metrics = PipelineObserver &
+  KeeperObserver & {
+    readonly contentType: string;
+    text(): Promise<string>;
+  };
 
 export function createMetrics(): Metrics {
   const registry = new Registry();
@@ -56,7 +57,19 @@ export function createMetrics(): Metrics {
   const model = new Gauge({
     name: 'lonetree_model_info',
     help: 'The model that scores: 1.',
-    labelNames: ['name', 'sha256'] as const,
+    labelNames: ['name', 'version', 'sha256'] as const,
+    registers,
+  });
+  const swaps = new Counter({
+    name: 'lonetree_model_swaps_total',
+    help: 'Models that came into use, by what made the scorer look for them.',
+    labelNames: ['cause'] as const,
+    registers,
+  });
+  const modelFailures = new Counter({
+    name: 'lonetree_model_failures_total',
+    help: 'Looks for another model that failed or found one that is refused, by reason. The running model went on.',
+    labelNames: ['reason'] as const,
     registers,
   });
   return {
@@ -74,10 +87,12 @@ export function createMetrics(): Metrics {
     },
     dropped: (_, reason) => dropped.inc({ reason }),
     gapSkipped: (_, messageCount) => gaps.inc(Number(messageCount)),
-    modelLoaded({ name, sha256 }) {
+    modelUsed({ name, version, sha256 }, cause) {
       model.reset();
-      model.set({ name, sha256 }, 1);
+      model.set({ name, version, sha256 }, 1);
+      swaps.inc({ cause });
     },
+    modelFailed: ({ reason }) => modelFailures.inc({ reason }),
     text: () => registry.metrics(),
   };
 }

@@ -63,4 +63,47 @@ export const migrations: readonly string[] = [
   create index anomaly_place on anomaly (topic, partition, "offset");
   create index anomaly_time on anomaly (time desc, partition desc, "offset" desc, row desc);
   `,
+  `
+  alter table model add column version text not null default '';
+  comment on column model.version is 'in the registry; empty for a file';
+  alter table model drop constraint model_sha256_key, add unique (sha256, version);
+  create table model_swap (
+    id           bigint generated always as identity primary key,
+    scorer       text not null,
+    model_id     integer not null,
+    version      text not null,
+    sha256       text not null,
+    at           timestamptz not null default now(),
+    cause        text not null check (cause in ('start', 'update', 'request', 'poll', 'rollback')),
+    requested_by text not null,
+    why          text not null
+  );
+  comment on table model_swap is 'one row each time a scorer begins to use a model; only added to';
+  create index model_swap_scorer on model_swap (scorer, id desc);
+  create table shadow_score (
+    topic                 text not null,
+    partition             integer not null,
+    "offset"              bigint not null,
+    row                   integer not null,
+    time                  timestamptz not null,
+    station               text not null,
+    champion_model_id     integer not null,
+    challenger_model_id   integer not null,
+    champion_score        double precision not null,
+    challenger_score      double precision not null,
+    champion_is_anomaly   boolean not null,
+    challenger_is_anomaly boolean not null
+  ) partition by range (time);
+  comment on table shadow_score is 'what the challenger says of a sample of readings; rows may be missing or there twice';
+  create index shadow_score_time on shadow_score using brin (time);
+  create table shadow_score_default partition of shadow_score default;
+  create table event (
+    id     bigint generated always as identity primary key,
+    at     timestamptz not null default now(),
+    kind   text not null,
+    detail jsonb not null
+  );
+  comment on table event is 'what happened to models: drift, gate, promotion, rollback, retention';
+  create index event_at on event (at desc);
+  `,
 ];

@@ -43,7 +43,7 @@ function pipelineWith(parts: { broker: Partial<Broker>; store: Partial<Store>; e
   const pipeline = createPipeline({
     broker: { ...(parts.broker as Broker), reportPosition() {} },
     store: parts.store as Store,
-    activeModel: () => ({ engine: parts.engine as Scoring, modelId: 1 }),
+    activeModel: () => ({ engine: parts.engine as Scoring, modelId: 1, version: '' }),
     topics: { readings: 'readings', anomalies: 'anomalies', deadLetters: 'dead' },
     log: quietLog,
     observer: { stored() {}, dropped() {}, gapSkipped: (...gap) => gaps.push(gap) },

@@ -17,8 +17,8 @@ import type { AnomalyRecord, Store, Verdicts } from './store.ts';
 /** What the pipeline uses of an engine. From `begin` to the last look at the block nothing may wait in between. */
 export type Scoring = Pick<Engine, 'model' | 'begin' | 'appendAll' | 'score'>;
 
-/** The model that scores now, and its id in the store. */
-export type ActiveModel = { readonly engine: Scoring; readonly modelId: number };
+/** The model that scores now, its id in the store and its version in the registry (empty: a file). */
+export type ActiveModel = { readonly engine: Scoring; readonly modelId: number; readonly version: string };
 
 /** What the pipeline tells the metrics: once a block, never once a reading. */
 export type PipelineObserver = {
@@ -281,7 +281,7 @@ type Scored = {
 
 /** Decodes and scores messages from `firstIndex` on, as many as the engine has room for. Waits for nothing. */
 export function scoreMessages(
-  { engine, modelId }: ActiveModel,
+  { engine, modelId, version }: ActiveModel,
   topic: string,
   { fetched, batches, refused }: Batches,
   firstIndex: number,
@@ -306,7 +306,7 @@ export function scoreMessages(
     modelOffset: engine.model.offset,
     block,
     offsets,
-    anomalies: collectAnomalies({ engine, topic, partition, block, offsets }),
+    anomalies: collectAnomalies({ engine, version, topic, partition, block, offsets }),
   };
   return { verdicts, nextIndex, deadLetters };
 }
@@ -315,12 +315,14 @@ const offsetOf = (messages: readonly Message[], index: number): number => (messa
 
 function collectAnomalies({
   engine,
+  version,
   topic,
   partition,
   block,
   offsets,
 }: {
   readonly engine: Scoring;
+  readonly version: string;
   readonly topic: string;
   readonly partition: number;
   readonly block: Verdicts['block'];
@@ -357,6 +359,7 @@ function collectAnomalies({
       severity: present(severity),
       reasons: block.reasonsOf(anomalyIndex),
       modelSha256: sha256,
+      modelVersion: version,
     });
   }
   return anomalies;

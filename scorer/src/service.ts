@@ -1,17 +1,22 @@
 // A running scorer: model, store, log, pipeline and HTTP put together, started in an order that shows what it waits for.
-import { readFile } from 'node:fs/promises';
-import { Engine } from '@lonetree/core-wasm';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { forestSizeMax } from '@lonetree/core-wasm';
+import { type AdapterHooks, createAdapters } from './adapters.ts';
 import { createApp } from './app.ts';
 import type { Broker } from './broker.ts';
-import { createSqliteBroker } from './broker-sqlite.ts';
 import { bounds, type Config } from './config.ts';
 import type { Logger } from './log.ts';
-import { createMetrics } from './metrics.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { createModelCache } from './model-cache.ts';
+import { ModelFailure } from './model-failure.ts';
+import { createModelKeeper, type ModelKeeper } from './model-keeper.ts';
+import { createFileSource, createRegistrySource } from './model-source.ts';
+import { startTriggers } from './model-triggers.ts';
 import { createPipeline, type PipelineObserver } from './pipeline.ts';
-import { openDatabase } from './sqlite.ts';
+import { createRegistry } from './registry.ts';
+import { StartError } from './start-error.ts';
 import type { Store } from './store.ts';
-import type { FaultPoint } from './store-postgres.ts';
-import { createSqliteStore } from './store-sqlite.ts';
 
 export type Service = {
   readonly address: string;
@@ -21,30 +26,24 @@ export type Service = {
   stop(): Promise<void>;
 };
 
-export type ServiceHooks = {
-  /** The service cannot go on: the process has to end. */
-  readonly onFatal: (error: Error) => void;
+export type ServiceHooks = AdapterHooks & {
   /** Sees every stored block, beside the metrics. */
   readonly onStored?: PipelineObserver['stored'];
-  readonly atFaultPoint?: (place: FaultPoint) => void;
 };
 
-/** The service cannot start as it is set up; the message says what to change. */
-export class StartError extends Error {}
-
 export async function startService(config: Config, log: Logger, hooks: ServiceHooks): Promise<Service> {
-  const engine = await loadEngine(config.modelFile);
-  void accelerate(engine, log);
-  const { broker, store } = await createAdapters(config, log, hooks);
+  const { broker, store, updates } = await createAdapters(config, log, hooks);
   const metrics = createMetrics();
+  const keeper = createKeeper(config, { store, metrics, log });
+  await keeper.load().catch(explainStart);
   const stopping = new AbortController();
-  let active: { engine: Engine; modelId: number; loadedAtMs: number; name: string } | null = null;
   let isConsuming = false;
 
   const pipeline = createPipeline({
     broker,
     store,
     activeModel() {
+      const { active } = keeper.state();
       if (active === null) throw new Error('assertion failed: a block came before the model');
       return active;
     },
@@ -61,7 +60,7 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     retry: { firstMs: bounds.retryFirstMs, maxMs: bounds.retryMaxMs },
   });
   const notReady = async () => [
-    ...(active === null ? ['model: not recorded in the store yet'] : []),
+    ...(keeper.state().active === null ? ['model: not recorded in the store yet'] : []),
     ...((await store.isReady()) ? [] : ['store: it does not answer']),
     ...(isConsuming && broker.isReady() ? [] : ['broker: not connected']),
     ...pipeline.troubles(),
@@ -69,7 +68,11 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
   const app = createApp({
     store,
     broker,
-    activeModel: () => active,
+    keeper,
+    modelName: config.model.name,
+    scorer: config.scorer,
+    adminToken: config.adminToken,
+    changeDeadlineMs: bounds.modelAnswerMs,
     notReady,
     metrics,
     readingsTopic: config.topics.readings,
@@ -79,21 +82,17 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     onError: (error) => log.error({ err: error }, 'a request failed'),
   });
   const server = listen(config, app.fetch);
-  log.info(
-    { address: server.url.href, backend: config.backend.kind, model: engine.model.sha256 },
-    'listening',
-  );
+  log.info({ address: server.url.href, backend: config.backend.kind, scorer: config.scorer }, 'listening');
 
+  let endTriggers = () => Promise.resolve();
   const begin = async () => {
     const again = <T>(what: string, work: () => Promise<T>) =>
       retry(what, work, { log, signal: stopping.signal });
     await again('preparing the store', () => store.migrate());
     await again('making day partitions', () => store.maintain(Date.now()));
-    const modelId = await again('recording the model', () =>
-      store.registerModel(engine.model, config.modelName),
-    );
-    active = { engine, modelId, loadedAtMs: Date.now(), name: config.modelName };
-    metrics.modelLoaded({ sha256: engine.model.sha256, name: config.modelName });
+    await again('recording the model', () => keeper.begin());
+    const { registryUri: _, file: __, pollIntervalMs, ...followed } = config.model;
+    endTriggers = startTriggers({ keeper, followed, updates, pollIntervalMs, random: Math.random, log });
     await again('joining the group', () => broker.consume(pipeline.handlers));
     isConsuming = true;
   };
@@ -117,91 +116,51 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
       await Promise.race([server.stop(), Bun.sleep(bounds.requestDrainMs)]);
       if (!isConsuming) await store.close(); // The start may be waiting for it.
       await Promise.all([server.stop(true), begun]);
-      await broker.close();
+      await Promise.all([endTriggers(), keeper.stop(), broker.close()]);
       await store.close();
     },
   };
 }
 
-async function loadEngine(file: string): Promise<Engine> {
-  const bytes = await readFile(file).catch((error: Error) => {
-    throw new StartError(
-      `The model ${file} cannot be read (${error.message}): set MODEL_FILE to a .forest file.`,
-      { cause: error },
-    );
+/** The registry's model, or without a registry the file's. */
+function createKeeper(
+  { model, dataFolder, scorer }: Config,
+  { store, metrics, log }: { readonly store: Store; readonly metrics: Metrics; readonly log: Logger },
+): ModelKeeper {
+  const { registryUri: uri, name, alias } = model;
+  const file = createFileSource(model.file, forestSizeMax);
+  const registry =
+    uri === undefined
+      ? null
+      : createRegistry({
+          uri,
+          name,
+          forestSizeMax,
+          answerDeadlineMs: bounds.registryAnswerMs,
+          downloadDeadlineMs: bounds.registryDownloadMs,
+          tryCount: bounds.registryTryCount,
+          retry: { firstMs: bounds.registryRetryFirstMs, maxMs: bounds.registryRetryMaxMs },
+          wait: (milliseconds, signal) => setTimeout(milliseconds, undefined, { signal }),
+          random: Math.random,
+        });
+  return createModelKeeper({
+    source: registry === null ? file : createRegistrySource(registry, alias),
+    fallback: registry === null ? null : file,
+    cache: createModelCache(join(dataFolder, 'models'), name),
+    store,
+    name,
+    scorer,
+    startDeadlineMs: bounds.modelStartMs,
+    log,
+    observer: metrics,
+    now: Date.now,
   });
-  return await Engine.load(bytes).catch((error: Error) => {
-    throw new StartError(`${file}: ${error.message}`, { cause: error });
-  });
 }
 
-/** Scoring has begun before this, and goes on as it is if this fails. */
-async function accelerate(engine: Engine, log: Logger): Promise<void> {
-  try {
-    await engine.accelerate();
-    log.info({ engine: engine.scoring }, 'scoring engine chosen');
-  } catch (error) {
-    log.warn({ err: error }, 'the faster scoring engine could not be made ready: trees are walked');
-  }
-}
-
-async function createAdapters(
-  { backend, group, topics, kafkaSecurity }: Config,
-  log: Logger,
-  hooks: ServiceHooks,
-): Promise<{ broker: Broker; store: Store }> {
-  const topic = topics.readings;
-  if (backend.kind === 'embedded') {
-    const database = openDatabase(backend.dataFolder);
-    return {
-      broker: createSqliteBroker({
-        database,
-        topic,
-        blockMessagesMax: bounds.embeddedBlockMessagesMax,
-        blockSizeMax: bounds.embeddedBlockSizeMax,
-        now: Date.now,
-      }),
-      store: createSqliteStore({ database, group, topic, retentionDays: backend.retentionDays }),
-    };
-  }
-  // Only here: the embedded mode starts faster and smaller without these clients.
-  const { createKafkaBroker } = await import('./broker-kafka.ts');
-  const { createPostgresStore } = await import('./store-postgres.ts');
-  return {
-    broker: createKafkaBroker({
-      brokers: backend.brokers,
-      security: kafkaSecurity,
-      ...(kafkaSecurity.caFile === undefined
-        ? {}
-        : { certificateAuthority: await readAuthority(kafkaSecurity.caFile) }),
-      group,
-      topic,
-      log,
-      bounds,
-      onFatal: hooks.onFatal,
-    }),
-    store: createPostgresStore({
-      url: backend.databaseUrl,
-      group,
-      topic,
-      connectionCount: bounds.partitionsConcurrentMax + 1,
-      queryConnectionCount: bounds.queryConnectionsMax,
-      deadlineMs: bounds.databaseDeadlineMs,
-      schemaDeadlineMs: bounds.schemaDeadlineMs,
-      lockTimeoutMs: bounds.lockTimeoutMs,
-      connectTimeoutMs: bounds.databaseConnectTimeoutMs,
-      partitionDaysAhead: bounds.partitionDaysAhead,
-      ...(hooks.atFaultPoint === undefined ? {} : { atFaultPoint: hooks.atFaultPoint }),
-    }),
-  };
-}
-
-async function readAuthority(file: string): Promise<string> {
-  return await readFile(file, 'utf8').catch((error: Error) => {
-    throw new StartError(
-      `The certificate authority ${file} cannot be read (${error.message}): set KAFKA_SSL_CA_FILE to a PEM file.`,
-      { cause: error },
-    );
+function explainStart(error: Error): never {
+  if (!(error instanceof ModelFailure)) throw error;
+  throw new StartError(`${error.message} Set MODEL_FILE to a .forest file that can be used.`, {
+    cause: error,
   });
 }
 

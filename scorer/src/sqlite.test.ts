@@ -1,3 +1,4 @@
+import { Database } from 'bun:sqlite';
 import { afterEach, beforeEach, expect, test } from 'bun:test';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -56,6 +57,31 @@ test('a file of a newer program is refused and left as it is', () => {
   database.run('insert into schema_migration values (1000, 0)');
   database.close();
   for (const _ of [1, 2]) expect(() => openDatabase(folder)).toThrow('schema version 1000');
+});
+
+test('a file of the first version keeps its models under their ids, which are of no registered version', () => {
+  const old = new Database(file(), { create: true });
+  old.run(`create table schema_migration (version integer primary key, applied_at integer not null);
+    insert into schema_migration values (1, 0);
+    create table model (id integer primary key, sha256 text not null unique, name text not null,
+      features text not null, score_offset real not null, first_used_at integer not null);
+    insert into model values (3, 'aa', 'old', '["x"]', -0.5, 7), (9, 'bb', 'old', '["x"]', -0.6, 8);`);
+  old.close();
+  const database = openDatabase(folder);
+  const models = database
+    .query('select id, sha256, version, first_used_at as at from model order by id')
+    .all();
+  expect(models).toEqual([
+    { id: 3, sha256: 'aa', version: '', at: 7 },
+    { id: 9, sha256: 'bb', version: '', at: 8 },
+  ]);
+  const insert = (version: string) => () =>
+    database.run(
+      `insert into model (sha256, version, name, features, score_offset) values ('aa', '${version}', '', '', 0)`,
+    );
+  expect(insert('')).toThrow('UNIQUE');
+  insert('1')();
+  database.close();
 });
 
 test('what is no database is refused and left as it is', async () => {

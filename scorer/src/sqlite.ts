@@ -81,6 +81,57 @@ const migrations: readonly string[] = [
   create index anomaly_time on anomaly (time);
   create index anomaly_station on anomaly (station, time);
   `,
+  `
+  -- A table of its own, as a column cannot leave the unique key that it is in. version: in the registry; empty for a file.
+  create table versioned_model (
+    id            integer primary key,
+    sha256        text not null,
+    version       text not null,
+    name          text not null,
+    features      text not null,
+    score_offset  real not null,
+    first_used_at integer not null default (unixepoch('subsec') * 1000),
+    unique (sha256, version)
+  );
+  insert into versioned_model select id, sha256, '', name, features, score_offset, first_used_at from model;
+  drop table model;
+  alter table versioned_model rename to model;
+  -- One row each time a scorer begins to use a model; only added to.
+  create table model_swap (
+    id           integer primary key,
+    scorer       text not null,
+    model_id     integer not null,
+    version      text not null,
+    sha256       text not null,
+    at           integer not null default (unixepoch('subsec') * 1000),
+    cause        text not null check (cause in ('start', 'update', 'request', 'poll', 'rollback')),
+    requested_by text not null,
+    why          text not null
+  );
+  -- What the challenger says of a sample of readings; rows may be missing or there twice.
+  create table shadow_score (
+    topic                 text not null,
+    partition             integer not null,
+    "offset"              integer not null,
+    row                   integer not null,
+    time                  integer not null,
+    station               text not null,
+    champion_model_id     integer not null,
+    challenger_model_id   integer not null,
+    champion_score        real not null,
+    challenger_score      real not null,
+    champion_is_anomaly   integer not null,
+    challenger_is_anomaly integer not null,
+    stored_at             integer not null default (unixepoch('subsec') * 1000)
+  );
+  -- What happened to models: drift, gate, promotion, rollback, retention. detail: JSON.
+  create table event (
+    id     integer primary key,
+    at     integer not null default (unixepoch('subsec') * 1000),
+    kind   text not null,
+    detail text not null
+  );
+  `,
 ];
 
 /** Long enough for the lock of a process that is just ending. */

@@ -3,8 +3,9 @@ import { defaultDemo, runSimulator } from '@lonetree/simulator';
 import { type Config, readConfig } from './config.ts';
 import { keepRunning } from './lifecycle.ts';
 import { createLog } from './log.ts';
-import { StartError, startService } from './service.ts';
+import { startService } from './service.ts';
 import { openDatabase } from './sqlite.ts';
+import { StartError } from './start-error.ts';
 import { countStoredReadings } from './store-sqlite.ts';
 import { createTerminal } from './terminal.ts';
 
@@ -36,7 +37,7 @@ await keepRunning(
         'KAFKA_BROKERS and DATABASE_URL are set: `bun run scorer` runs with them, `bun run start` needs neither.',
       );
     }
-    const earlierCount = countEarlier(config, config.backend.dataFolder);
+    const earlierCount = countEarlier(config, config.dataFolder);
     const { isTTY } = process.stdout;
     const terminal = createTerminal({
       write: (text) => process.stdout.write(text),

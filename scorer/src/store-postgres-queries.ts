@@ -42,7 +42,7 @@ export async function queryPredictions(db: Sql, query: ReadingQuery): Promise<Pr
     const rows = await db`
       select topic, partition, "offset", row, (extract(epoch from time) * 1000)::float8 as time_ms, station,
         to_json("values") as "values", to_json(features) as features, score, score - score_offset as decision,
-        severity::float8, is_anomaly, sha256
+        severity::float8, is_anomaly, sha256, version
       from prediction join model on model.id = model_id
       where ${conditions(db, { ...query, fromMs, toMs: highMs })}
       order by time desc, partition desc, "offset" desc, row desc limit ${query.limit - found.length}`;
@@ -73,7 +73,7 @@ async function findNewest(db: Sql): Promise<number | null> {
 const selectAnomalies = (db: Sql): PendingQuery<Row[]> => db`
   select anomaly.id, topic, partition, "offset", row, (extract(epoch from time) * 1000)::float8 as time_ms, station,
     to_json("values") as "values", to_json(features) as features, score, decision, severity,
-    to_json(reasons) as reasons, sha256
+    to_json(reasons) as reasons, sha256, version
   from anomaly join model on model.id = model_id`;
 
 function conditions(db: Sql, { station, fromMs, toMs, after }: ReadingQuery) {
@@ -99,6 +99,7 @@ const readReading = (row: Row) => ({
   decision: row.decision as number,
   severity: row.severity as number | null,
   modelSha256: row.sha256 as string,
+  modelVersion: row.version as string,
 });
 
 const readAnomaly = (row: Row): AnomalyRecord => ({ ...readReading(row), id: row.id, reasons: row.reasons });

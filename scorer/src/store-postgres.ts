@@ -87,7 +87,14 @@ export function createPostgresStore(options: PostgresOptions): Store {
   return {
     migrate: () => schema.run(migrate),
 
-    registerModel: (model, name) => blocks.run((db) => registerModel(db, model, name)),
+    registerModel: (model, registered) => blocks.run((db) => registerModel(db, model, registered)),
+
+    async recordSwap({ scorer, modelId, version, sha256, cause, requestedBy, why }) {
+      await blocks.run(
+        (db) => db`insert into model_swap (scorer, model_id, version, sha256, cause, requested_by, why)
+          values (${scorer}, ${modelId}, ${version}, ${sha256}, ${cause}, ${requestedBy}, ${why})`,
+      );
+    },
 
     position: (partition, start) =>
       blocks.run(async (db): Promise<Position> => {
@@ -221,11 +228,15 @@ async function migrate(db: Sql): Promise<void> {
   });
 }
 
-async function registerModel(db: Sql, { sha256, features, offset }: Model, name: string): Promise<number> {
-  await db`insert into model (sha256, name, features, score_offset)
-    select ${sha256}, ${name}, array(select jsonb_array_elements_text(${JSON.stringify(features)}::text::jsonb)), ${offset}
-    on conflict (sha256) do nothing`;
-  const [row] = await db`select id from model where sha256 = ${sha256}`;
+async function registerModel(
+  db: Sql,
+  { sha256, features, offset }: Model,
+  { name, version }: { readonly name: string; readonly version: string },
+): Promise<number> {
+  await db`insert into model (sha256, version, name, features, score_offset)
+    select ${sha256}, ${version}, ${name}, array(select jsonb_array_elements_text(${JSON.stringify(features)}::text::jsonb)), ${offset}
+    on conflict (sha256, version) do nothing`;
+  const [row] = await db`select id from model where sha256 = ${sha256} and version = ${version}`;
   if (row === undefined) throw new Error('the model was not recorded');
   return row.id;
 }

@@ -20,6 +20,7 @@ describeStore('the store in SQLite', async () => {
   const database = openDatabase(folder);
   return {
     open: (group) => createSqliteStore({ ...options, database, group }),
+    query: (statement) => Promise.resolve(database.query(statement).all()),
     async dispose() {
       database.close();
       await rm(folder, { recursive: true });
@@ -48,7 +49,7 @@ describe('the SQLite file over time', () => {
       now: Date.now,
     });
     engine = await Engine.load(readFileSync(join(import.meta.dir, '..', '..', 'models', 'default.forest')));
-    modelId = await store.registerModel(engine.model, 'default');
+    modelId = await store.registerModel(engine.model, { name: 'default', version: '' });
     await store.position(0, 0n);
   });
   afterEach(async () => {
@@ -76,7 +77,7 @@ describe('the SQLite file over time', () => {
     );
     const next = from + BigInt(messageCount);
     const batches = toBatches({ partition: 0, from, next, messages });
-    return scoreMessages({ engine, modelId }, 'readings', batches, 0).verdicts;
+    return scoreMessages({ engine, modelId, version: '' }, 'readings', batches, 0).verdicts;
   }
   const count = (table: string, condition = 'true') =>
     (database.query(`select count(*) as n from ${table} where ${condition}`).get() as { n: number }).n;
@@ -88,6 +89,17 @@ describe('the SQLite file over time', () => {
     expect(count('prediction')).toBe(6_005);
     await store.maintain(Date.now() + 31 * dayMs);
     expect(count('prediction')).toBe(0);
+  });
+
+  test('shadow scores leave like verdicts', async () => {
+    const insert = database.query(
+      'insert into shadow_score values (?, 0, 0, ?, 0, ?, 1, 2, -0.5, -0.5, 0, 0, ?)',
+    );
+    for (let row = 0; row < 5_000; row += 1) insert.run('readings', row, 's', Date.now());
+    await store.maintain(Date.now() + 29 * dayMs);
+    expect(count('shadow_score')).toBe(5_000);
+    await store.maintain(Date.now() + 31 * dayMs);
+    expect(count('shadow_score')).toBe(0);
   });
 
   test('the last block’s anomalies stay, as they may not be published yet', async () => {

@@ -82,15 +82,28 @@ export function createSqliteStore({ database, group, topic, retentionDays }: Sql
   return {
     migrate: () => Promise.resolve(), // Opening the file did it.
 
-    registerModel: (model, name) =>
+    registerModel: ({ sha256, features, offset }, { name, version }) =>
       Promise.try(() => {
         database
           .query(
-            'insert into model (sha256, name, features, score_offset) values (?, ?, ?, ?) on conflict do nothing',
+            `insert into model (sha256, version, name, features, score_offset) values (?, ?, ?, ?, ?)
+               on conflict do nothing`,
           )
-          .run(model.sha256, name, JSON.stringify(model.features), model.offset);
-        return (database.query('select id from model where sha256 = ?').get(model.sha256) as { id: number })
-          .id;
+          .run(sha256, version, name, JSON.stringify(features), offset);
+        const { id } = database
+          .query('select id from model where sha256 = ? and version = ?')
+          .get(sha256, version) as { id: number };
+        return id;
+      }),
+
+    recordSwap: ({ scorer, modelId, version, sha256, cause, requestedBy, why }) =>
+      Promise.try(() => {
+        database
+          .query(
+            `insert into model_swap (scorer, model_id, version, sha256, cause, requested_by, why)
+               values (?, ?, ?, ?, ?, ?, ?)`,
+          )
+          .run(scorer, modelId, version, sha256, cause, requestedBy, why);
       }),
 
     position: (partition, start) =>
@@ -192,6 +205,9 @@ function createCleanUp(
   const deletePredictions = database.query(
     'delete from prediction where rowid in (select rowid from prediction order by rowid limit ?) and stored_at < ?',
   );
+  const deleteShadowScores = database.query(
+    'delete from shadow_score where rowid in (select rowid from shadow_score order by rowid limit ?) and stored_at < ?',
+  );
   // The last block's anomalies stay, however old: they may not be published yet.
   const deleteAnomalies = database.query(
     `delete from anomaly where rowid in (select rowid from anomaly order by rowid limit ?) and stored_at < ?
@@ -211,6 +227,7 @@ function createCleanUp(
     const position = readPosition.get(group, topic) as { next: number; from: number };
     const steps = [
       () => deletePredictions.run(cleanUpRowsMax, verdictsBeforeMs),
+      () => deleteShadowScores.run(cleanUpRowsMax, verdictsBeforeMs),
       () => deleteAnomalies.run(cleanUpRowsMax, verdictsBeforeMs, topic, position.from),
       ...(readTopics.all() as { topic: string; next_offset: number }[]).map((log) => {
         // Readings are stored apart once they are scored; what was published is only here.
@@ -239,15 +256,16 @@ type ReadingRow = {
   readonly decision: number;
   readonly severity: number | null;
   readonly sha256: string;
+  readonly version: string;
 };
 type PredictionRow = ReadingRow & { readonly is_anomaly: number };
 type AnomalyRow = ReadingRow & { readonly id: string; readonly reasons: string };
 
 // SQLite keeps the order of a cross join: from the rows to their few models, never the other way round.
 const selectPredictions = `select topic, partition, "offset", row, time, station, "values", features, score,
-  score - score_offset as decision, severity, is_anomaly, sha256 from prediction cross join model on model.id = model_id`;
+  score - score_offset as decision, severity, is_anomaly, sha256, version from prediction cross join model on model.id = model_id`;
 const selectAnomalies = `select anomaly.id, topic, partition, "offset", row, time, station, "values", features, score, decision,
-  severity, reasons, sha256 from anomaly cross join model on model.id = model_id`;
+  severity, reasons, sha256, version from anomaly cross join model on model.id = model_id`;
 
 function select<Row>(
   database: Database,
@@ -273,7 +291,7 @@ function select<Row>(
     .all(...parameters, limit) as Row[];
 }
 
-const readReading = ({ offset, time, values, features, sha256, ...row }: ReadingRow) => ({
+const readReading = ({ offset, time, values, features, sha256, version, ...row }: ReadingRow) => ({
   topic: row.topic,
   partition: row.partition,
   offset: BigInt(offset),
@@ -286,6 +304,7 @@ const readReading = ({ offset, time, values, features, sha256, ...row }: Reading
   decision: row.decision,
   severity: row.severity,
   modelSha256: sha256,
+  modelVersion: version,
 });
 
 const readAnomaly = (row: AnomalyRow): AnomalyRecord => ({

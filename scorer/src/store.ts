@@ -22,6 +22,8 @@ export type AnomalyRecord = {
   readonly severity: number | null;
   readonly reasons: readonly string[];
   readonly modelSha256: string;
+  /** The version in the registry; empty when the model is a file's. */
+  readonly modelVersion: string;
 };
 
 /** A stored verdict on one reading. */
@@ -66,12 +68,31 @@ export type ReadingQuery = {
   readonly limit: number;
 };
 
+/** Why a scorer began to use a model. */
+export type SwapCause = 'start' | 'update' | 'request' | 'poll' | 'rollback';
+
+/** A scorer begins to use a model. */
+export type ModelSwap = {
+  readonly scorer: string;
+  readonly modelId: number;
+  readonly version: string;
+  readonly sha256: string;
+  readonly cause: SwapCause;
+  readonly requestedBy: string;
+  readonly why: string;
+};
+
 /** A store serves one consumer group and one topic of readings: both are given when it is made. */
 export type Store = {
   /** Creates or updates the tables. Safe when several scorers start at once. */
   migrate(): Promise<void>;
-  /** Records a model once and answers its id. */
-  registerModel(model: Model, name: string): Promise<number>;
+  /** Records a version of a model once and answers its id. */
+  registerModel(
+    model: Model,
+    registered: { readonly name: string; readonly version: string },
+  ): Promise<number>;
+  /** Adds who uses which model from now on, and why. */
+  recordSwap(swap: ModelSwap): Promise<void>;
   /** The partition's position; where there is none yet, `start` becomes it. */
   position(partition: number, start: bigint): Promise<Position>;
   /**

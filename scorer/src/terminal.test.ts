@@ -17,6 +17,7 @@ const anomaly: AnomalyRecord = {
   severity: 3.14,
   reasons: ['forest', 'high:temperature'],
   modelSha256: 'a'.repeat(64),
+  modelVersion: '',
 };
 const anomalyLine =
   '12:34:56  press-1       temperature 91.3  sound missing  score -0.712  severity 3.1  forest + high:temperature';

@@ -36,6 +36,7 @@ const create = (topic: string): Broker =>
   createKafkaBroker({
     brokers: [kafka.brokers],
     security: readConfig({}).kafkaSecurity,
+    clientId: 'test',
     group: `group-of-${topic}`,
     topic,
     log: createLog('silent'),

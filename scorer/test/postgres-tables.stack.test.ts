@@ -6,6 +6,7 @@ import { copyColumns, Engine } from '@lonetree/core-wasm';
 import { type Postgres, startPostgres } from '@lonetree/devstack';
 import postgres, { type Sql } from 'postgres';
 import { anomalyColumns, encodeAnomalies } from '../src/copy-anomalies.ts';
+import { migrations } from '../src/migrations-postgres.ts';
 import { scoreMessages, toBatches } from '../src/pipeline.ts';
 import { encodeReadings } from '../src/reading-json.ts';
 import type { Store, Verdicts } from '../src/store.ts';
@@ -51,7 +52,7 @@ beforeEach(async () => {
   await sql.unsafe('drop schema public cascade; create schema public');
   store = openStore();
   await store.migrate();
-  modelId = await store.registerModel(engine.model, 'default');
+  modelId = await store.registerModel(engine.model, { name: 'default', version: '' });
 });
 
 afterAll(async () => {
@@ -82,7 +83,7 @@ function score(from: bigint, messages: readonly (readonly Reading[])[]): Verdict
   });
   const next = from + BigInt(messages.length);
   const batches = toBatches({ partition: 0, from, next, messages: fetched });
-  return scoreMessages({ engine, modelId }, topic, batches, 0).verdicts;
+  return scoreMessages({ engine, modelId, version: '' }, topic, batches, 0).verdicts;
 }
 
 /** What PostgreSQL itself writes when it copies the table out. */
@@ -282,7 +283,34 @@ test('a migration that breaks off leaves nothing, and the next scorer makes it w
   await sql`drop table anomaly`;
   await store.migrate();
   const [row] = await sql`select count(*)::int as versions from schema_migration`;
-  expect(row?.versions).toBe(1);
+  expect(row?.versions).toBe(migrations.length);
+});
+
+test('a database of the first version keeps its models and verdicts, which are of no registered version', async () => {
+  await sql.unsafe(`drop schema public cascade; create schema public;
+    create table schema_migration (version integer primary key, applied_at timestamptz not null default now());
+    insert into schema_migration (version) values (1);
+    ${migrations[0]};
+    insert into model (sha256, name, features, score_offset) values ('aa', 'old', '{x}', -0.5), ('bb', 'old', '{x}', -0.6)`);
+  await sql`insert into prediction select ${topic}, 0, n, 0, ${new Date(nowMs)}, 'a', '{1}', -0.4, 0, false, 1 + n
+    from generate_series(0, 1) as n`;
+  await store.migrate();
+  const found = await store.predictions({ limit: 9 });
+  expect(found.map(({ modelSha256, modelVersion }) => [modelSha256, modelVersion]).toSorted()).toEqual([
+    ['aa', ''],
+    ['bb', ''],
+  ]);
+  const [model] = await sql`insert into model (sha256, version, name, features, score_offset)
+    values ('aa', '1', 'new', '{x}', -0.5) returning id`;
+  expect(model?.id).toBe(3);
+});
+
+test('shadow scores have partitions of their own days', async () => {
+  await store.maintain(nowMs);
+  await sql`insert into shadow_score select ${topic}, 0, n, 0, ${new Date(nowMs)}, 'a', 1, 2, -0.4, -0.5, false, true
+    from generate_series(0, 9) as n`;
+  const rows = await sql`select tableoid::regclass::text as name, count(*)::int from shadow_score group by 1`;
+  expect(rows.map(({ name, count }) => [name, count])).toEqual([['shadow_score_20261123', 10]]);
 });
 
 test('a database of a newer program is refused, not changed', async () => {

@@ -234,6 +234,7 @@ function createStore(world: World): Store {
   return {
     migrate: unused,
     registerModel: unused,
+    recordSwap: unused,
     predictions: unused,
     anomalies: unused,
     maintain: unused,
@@ -336,7 +337,7 @@ class Scorer {
         write: (verdicts) => ifAlive(() => store.write(verdicts)),
         skipGap: (...args) => ifAlive(() => store.skipGap(...args)),
       },
-      activeModel: () => ({ engine: this.engine, modelId: 1 }),
+      activeModel: () => ({ engine: this.engine, modelId: 1, version: '' }),
       topics: { readings: readingsTopic, anomalies: 'anomalies', deadLetters: 'dead' },
       log: { info() {}, warn() {}, error() {} },
       observer: { stored() {}, dropped: (_, reason) => world.note(`dropped: ${reason}`), gapSkipped() {} },

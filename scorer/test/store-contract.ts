@@ -11,11 +11,14 @@ import type { AnomalyRecord, PredictionRecord, ReadingQuery, Store, Verdicts } f
 export type StoreFixture = {
   /** Another client of the same database, for that consumer group and the topic `readings`. */
   open(group: string): Store;
+  /** Rows as the database has them. */
+  query(statement: string): Promise<readonly unknown[]>;
   /** Closes what was opened and removes the database. */
   dispose(): Promise<void>;
 };
 
 const modelFile = join(import.meta.dir, '..', '..', 'models', 'default.forest');
+const registered = { name: 'default', version: '3' };
 const startMs = Date.UTC(2026, 10, 23, 12);
 
 type Reading = { readonly station?: string; readonly timeMs?: number; readonly temperature?: number | null };
@@ -51,7 +54,7 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
       const fetched = messages.map((readings, index) => toMessage(Number(from) + index, readings));
       const next = from + BigInt(messages.length);
       const batches = toBatches({ partition, from, next, messages: fetched });
-      return scoreMessages({ engine, modelId }, 'readings', batches, 0).verdicts;
+      return scoreMessages({ engine, modelId, version: registered.version }, 'readings', batches, 0).verdicts;
     }
     const everything: ReadingQuery = { limit: 1_000 };
 
@@ -63,7 +66,7 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
       store = fixture.open('group');
       await store.migrate();
       await store.maintain(Date.now());
-      modelId = await store.registerModel(engine.model, 'default');
+      modelId = await store.registerModel(engine.model, registered);
     });
     afterEach(() => fixture.dispose());
 
@@ -74,9 +77,63 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
     });
 
     test('a model has one id however often it is recorded, and another model another', async () => {
-      expect(await store.registerModel(engine.model, 'renamed')).toBe(modelId);
+      expect(await store.registerModel(engine.model, { ...registered, name: 'renamed' })).toBe(modelId);
       const other = { ...engine.model, sha256: 'b'.repeat(64), features: ['x', 'größe "1", {2}'] };
-      expect(await store.registerModel(other, 'other')).not.toBe(modelId);
+      expect(await store.registerModel(other, { name: 'other', version: '4' })).not.toBe(modelId);
+    });
+
+    test('the same file under another version is another model, and both keep their rows apart', async () => {
+      await store.position(0, 0n);
+      const laterId = await store.registerModel(engine.model, { ...registered, version: '10' });
+      expect(laterId).not.toBe(modelId);
+      expect(await store.registerModel(engine.model, registered)).toBe(modelId);
+      await store.write(score(0n, [[{ temperature: hot }]]));
+      await store.write({ ...score(1n, [[{ temperature: hot }]]), modelId: laterId });
+      for (const list of [store.predictions, store.anomalies]) {
+        const versions = (await list(everything)).map(({ offset, modelVersion }) => [offset, modelVersion]);
+        expect(versions).toEqual([
+          [1n, '10'],
+          [0n, '3'],
+        ]);
+      }
+      expect((await store.position(0, 0n)).anomalies.map(({ modelVersion }) => modelVersion)).toEqual(['10']);
+    });
+
+    test('every use of a model is recorded in its order, the same one also twice', async () => {
+      const swap = {
+        scorer: 'scorer-1',
+        modelId,
+        version: '3',
+        sha256: engine.model.sha256,
+        cause: 'request',
+        requestedBy: 'O’Neil',
+        why: 'größe "1"',
+      } as const;
+      await store.recordSwap({ ...swap, cause: 'start' });
+      await store.recordSwap(swap);
+      await store.recordSwap(swap);
+      const rows = await fixture.query(
+        'select scorer, model_id, version, sha256, cause, requested_by, why from model_swap order by id',
+      );
+      const expected = {
+        scorer: 'scorer-1',
+        model_id: modelId,
+        version: '3',
+        sha256: engine.model.sha256,
+        cause: 'request',
+        requested_by: 'O’Neil',
+        why: 'größe "1"',
+      };
+      expect(rows).toEqual([{ ...expected, cause: 'start' }, expected, expected]);
+      expect(await fixture.query('select 1 from model_swap where at is null')).toEqual([]);
+    });
+
+    test('events and shadow scores have their tables', async () => {
+      await fixture.query(`insert into event (kind, detail) values ('drift', '{"drifted": true}')`);
+      expect(await fixture.query('select kind from event where at is not null')).toEqual([{ kind: 'drift' }]);
+      const columns = `topic, partition, "offset", row, time, station, champion_model_id, challenger_model_id,
+        champion_score, challenger_score, champion_is_anomaly, challenger_is_anomaly`;
+      expect(await fixture.query(`select ${columns} from shadow_score`)).toEqual([]);
     });
 
     test('a position begins where the log does, and stays when the log begins later', async () => {
@@ -298,7 +355,7 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
       await store.position(0, 0n);
       const features = ['größe "1"', 'a,b', '{c}'];
       const other = { ...engine.model, sha256: 'c'.repeat(64), features, offset: -0.25 };
-      const otherId = await store.registerModel(other, 'other');
+      const otherId = await store.registerModel(other, { name: 'other', version: '4' });
       await store.write(score(0n, [[{ timeMs: startMs }]]));
       await store.write({ ...score(1n, [[{ timeMs: startMs + 1 }]]), modelId: otherId });
       const [second, first] = await store.predictions(everything);

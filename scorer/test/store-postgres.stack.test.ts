@@ -21,7 +21,9 @@ describeStore('the store in PostgreSQL', async () => {
   const url = new URL(server.url);
   url.pathname = name;
   const stores: ReturnType<typeof createPostgresStore>[] = [];
+  const sql = postgres(url.href, { max: 1, onnotice() {} });
   return {
+    query: async (statement) => [...(await sql.unsafe(statement))],
     open(group) {
       const store = createPostgresStore({
         url: url.href,
@@ -39,7 +41,7 @@ describeStore('the store in PostgreSQL', async () => {
       return store;
     },
     async dispose() {
-      await Promise.all(stores.map((store) => store.close()));
+      await Promise.all([sql.end(), ...stores.map((store) => store.close())]);
     },
   };
 });

@@ -1,0 +1,42 @@
+// The connection to Kafka that all of a scorer's readers and writers share the settings of.
+import { Kafka, logLevel, type SASLOptions } from 'kafkajs';
+import type { KafkaSecurity } from './config.ts';
+import type { Logger } from './log.ts';
+
+export type KafkaClientOptions = {
+  readonly brokers: readonly string[];
+  readonly security: Pick<KafkaSecurity, 'isTls' | 'sasl'>;
+  /** The brokers' certificate authority in PEM, when it is not one that everybody knows. */
+  readonly certificateAuthority?: string;
+  /** What Kafka's tools show of this scorer. */
+  readonly clientId: string;
+  readonly log: Logger;
+};
+
+export function createKafkaClient(
+  options: KafkaClientOptions,
+  { requestTimeoutMs }: { readonly requestTimeoutMs: number },
+): Kafka {
+  const { log } = options;
+  return new Kafka({
+    clientId: options.clientId,
+    brokers: [...options.brokers],
+    requestTimeout: requestTimeoutMs,
+    // No heartbeat is sent while it waits between retries: short waits.
+    retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 10 },
+    logLevel: logLevel.WARN,
+    logCreator:
+      () =>
+      ({ namespace, level, log: { message, error } }) =>
+        log[level === logLevel.ERROR ? 'warn' : 'debug'](
+          { namespace, kafka: error ?? message },
+          'kafka client',
+        ),
+    ...tlsAndLogin(options),
+  });
+}
+
+function tlsAndLogin({ security: { isTls, sasl }, certificateAuthority }: KafkaClientOptions) {
+  const ssl = certificateAuthority === undefined ? isTls : { ca: [certificateAuthority] };
+  return { ssl, ...(sasl === undefined ? {} : { sasl: sasl as SASLOptions }) };
+}

@@ -1,0 +1,324 @@
+// The model that scores, the one before it, and the way from one to the next. Whatever fails, the running model goes on.
+// One change at a time; the switch itself is an assignment, which blocks see between two of them.
+import { Engine, ForestRefused } from '@lonetree/core-wasm';
+import type { ModelCache } from './model-cache.ts';
+import { differencesOf } from './model-columns.ts';
+import { ModelFailure } from './model-failure.ts';
+import { type Identity, isSame, type ModelSource, type Offer } from './model-source.ts';
+import type { ActiveModel } from './pipeline.ts';
+import type { ModelSwap, Store, SwapCause } from './store.ts';
+
+/** A model in memory that scores, or did before. */
+export type ResidentModel = ActiveModel &
+  Identity & {
+    readonly engine: Engine;
+    readonly source: Offer['source'];
+    readonly loadedAtMs: number;
+  };
+
+/** Who wants a change, and why: recorded with it. */
+export type ChangeRequest = {
+  readonly cause: Exclude<SwapCause, 'start'>;
+  readonly requestedBy: string;
+  readonly why: string;
+};
+
+export type KeeperState = {
+  readonly active: ResidentModel | null;
+  /** Where a rollback leads. */
+  readonly previous: ResidentModel | null;
+  /** Rolled back from: not followed until something else is named. */
+  readonly heldBack: Identity | null;
+  /** Why the last look did not end well; null when it did. */
+  readonly lastFailure: { readonly atMs: number; readonly what: string } | null;
+};
+
+export type KeeperObserver = {
+  modelUsed(model: Identity & { readonly name: string }, cause: SwapCause): void;
+  modelFailed(failure: ModelFailure): void;
+};
+
+export type ModelKeeper = {
+  state(): KeeperState;
+  /** Loads the first model there is: the source's, the last good one, the fallback. Throws ModelFailure. */
+  load(): Promise<void>;
+  /** Records the loaded model, which scores from then on. May be tried again. */
+  begin(): Promise<void>;
+  /** Looks what the source offers, and changes to it. Answers whether the model changed; throws ModelFailure. */
+  look(request: ChangeRequest): Promise<boolean>;
+  /** Back to the model before at once. Answers false when there is none. */
+  rollBack(request: Omit<ChangeRequest, 'cause'>): Promise<boolean>;
+  /** Ends what is under way. */
+  stop(): Promise<void>;
+};
+
+export type KeeperOptions = {
+  readonly source: ModelSource;
+  /** Used when neither the source nor the disk has a model; null when the source is that file itself. */
+  readonly fallback: ModelSource | null;
+  readonly cache: ModelCache;
+  readonly store: Pick<Store, 'registerModel' | 'recordSwap'>;
+  /** The name that the model is registered by. */
+  readonly name: string;
+  readonly scorer: string;
+  /** A source that has not delivered by then does not hold up the start. */
+  readonly startDeadlineMs: number;
+  readonly log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
+  readonly observer: KeeperObserver;
+  readonly now: () => number;
+};
+
+export function createModelKeeper(options: KeeperOptions): ModelKeeper {
+  const { source, cache, store, log, observer, now } = options;
+  let active: ResidentModel | null = null;
+  let previous: ResidentModel | null = null;
+  let heldBack: Identity | null = null;
+  let lastFailure: KeeperState['lastFailure'] = null;
+  /** Its bytes will not become better: it is not downloaded again unless somebody asks. */
+  let refused: { readonly sha256: string; readonly failure: ModelFailure } | null = null;
+  let first: { readonly engine: Engine; readonly offer: Offer; readonly bytes: Uint8Array } | null = null;
+  /** A rollback comes before its record. */
+  let unrecorded: ModelSwap | null = null;
+  /** Ends what is under way when something else has to come first. */
+  let underWay = new AbortController();
+  let isStopped = false;
+  let tail: Promise<unknown> = Promise.resolve();
+
+  function oneAtATime<T>(work: () => Promise<T>): Promise<T> {
+    const done = tail.then(work);
+    tail = done.catch(() => {}); // Whoever waits for it sees it.
+    return done;
+  }
+
+  function interrupt(why: string): void {
+    underWay.abort(new ModelFailure('superseded', why));
+    underWay = new AbortController();
+  }
+
+  function noteFailure(error: unknown): ModelFailure {
+    const failure = toFailure(error);
+    if (failure.reason === 'superseded') return failure;
+    observer.modelFailed(failure);
+    // An hour without a registry is a line and not hundreds.
+    if (failure.message !== lastFailure?.what)
+      log.warn({ reason: failure.reason, err: failure }, 'the model stays as it is');
+    lastFailure = { atMs: now(), what: failure.message };
+    return failure;
+  }
+
+  /** Checked, self-tested, fast and warm. */
+  async function prepare(offer: Offer, signal: AbortSignal): Promise<{ engine: Engine; bytes: Uint8Array }> {
+    const bytes = await offer.read(signal);
+    const engine = await Engine.load(bytes);
+    if (active !== null) checkColumns(active.engine, engine);
+    await accelerate(engine);
+    signal.throwIfAborted();
+    return { engine, bytes };
+  }
+
+  async function accelerate(engine: Engine): Promise<void> {
+    try {
+      await engine.accelerate();
+      log.info({ engine: engine.scoring, sha256: engine.model.sha256 }, 'scoring engine chosen');
+    } catch (error) {
+      log.warn({ err: error }, 'the faster scoring engine could not be made ready: trees are walked');
+    }
+  }
+
+  async function register({ engine }: Pick<ResidentModel, 'engine'>, { version }: Identity): Promise<number> {
+    return await store.registerModel(engine.model, { name: options.name, version }).catch(storeFailed);
+  }
+
+  async function record(swap: ModelSwap): Promise<void> {
+    await store.recordSwap(swap).catch(storeFailed);
+  }
+
+  function describeSwap(
+    { modelId, version, sha256 }: ResidentModel,
+    request: Omit<ChangeRequest, 'cause'> & { readonly cause: SwapCause },
+  ): ModelSwap {
+    const { cause, requestedBy, why } = request;
+    return { scorer: options.scorer, modelId, version, sha256, cause, requestedBy, why };
+  }
+
+  function announce(swap: ModelSwap): void {
+    const { scorer: _, modelId: __, ...what } = swap;
+    log.info(what, 'model in use');
+    observer.modelUsed({ ...swap, name: options.name }, swap.cause);
+  }
+
+  async function keepOnDisk(bytes: Uint8Array | null): Promise<void> {
+    if (active === null) return;
+    await cache.keep({ lastGood: active, heldBack }, bytes).catch(noteFailure);
+  }
+
+  async function change(offer: Offer, request: ChangeRequest, signal: AbortSignal): Promise<void> {
+    const resident = [active, previous].find((model) => model?.sha256 === offer.sha256);
+    const prepared =
+      resident == null ? await prepare(offer, signal) : { engine: resident.engine, bytes: null };
+    const { version, sha256 } = offer;
+    const modelId = await register(prepared, offer);
+    const next = { ...prepared, version, sha256, modelId, source: offer.source, loadedAtMs: now() };
+    signal.throwIfAborted();
+    const swap = describeSwap(next, request);
+    await record(swap);
+    signal.throwIfAborted(); // Who came first meanwhile records itself after this.
+    const { bytes: _, ...kept } = next;
+    previous = active;
+    active = kept;
+    announce(swap);
+    await keepOnDisk(prepared.bytes);
+  }
+
+  async function follow(request: ChangeRequest, signal: AbortSignal): Promise<boolean> {
+    if (active === null) throw new ModelFailure('store', 'The first model is not recorded in the store yet.');
+    await recordRollback();
+    const offer = await source.find(signal);
+    const isAskedFor = request.cause === 'request';
+    if (heldBack !== null && isSame(offer, heldBack) && !isAskedFor) return false;
+    if (heldBack !== null) {
+      heldBack = null;
+      await keepOnDisk(null);
+    }
+    if (isSame(offer, active)) {
+      active = { ...active, source: offer.source }; // The registry is back, and says what the disk said.
+      return false;
+    }
+    if (refused?.sha256 === offer.sha256 && !isAskedFor) throw refused.failure;
+    try {
+      await change(offer, request, signal);
+    } catch (error) {
+      const failure = toFailure(error);
+      if (failure.reason === 'forest' || failure.reason === 'features')
+        refused = { sha256: offer.sha256, failure };
+      throw failure;
+    }
+    refused = null;
+    return true;
+  }
+
+  async function recordRollback(): Promise<void> {
+    if (unrecorded === null) return;
+    await record(unrecorded);
+    unrecorded = null;
+  }
+
+  /** Where the first model may come from, best first. What is held back is left out as long as there is anything else. */
+  async function listFirst(): Promise<readonly (() => Promise<Offer | null>)[]> {
+    const { lastGood, heldBack: kept } = await cache.load();
+    heldBack = kept;
+    const { fallback } = options;
+    const file = fallback ?? source;
+    const isFileHeldBack = kept?.version === '';
+    const unlessHeldBack = (offer: Offer) => (kept !== null && isSame(offer, kept) ? null : offer);
+    const onDisk = () => Promise.resolve(lastGood);
+    return [
+      ...(fallback === null ? [] : [() => source.find(startSignal()).then(unlessHeldBack)]),
+      // A file's model on disk is of use only when that file is held back: who names another file wants that one.
+      ...(fallback === null || lastGood?.version === '' ? [] : [onDisk]),
+      () => file.find(startSignal()).then(unlessHeldBack),
+      ...(isFileHeldBack ? [onDisk] : []),
+      ...(kept === null ? [] : [() => file.find(startSignal())]),
+    ];
+  }
+
+  const startSignal = () => AbortSignal.any([underWay.signal, AbortSignal.timeout(options.startDeadlineMs)]);
+
+  return {
+    state: () => ({ active, previous, heldBack, lastFailure }),
+
+    async load() {
+      const failures: ModelFailure[] = [];
+      for (const find of await listFirst()) {
+        try {
+          const offer = await find();
+          if (offer === null) continue;
+          const bytes = await offer.read(startSignal());
+          first = { engine: await Engine.load(bytes), offer, bytes };
+          for (const failure of failures.reverse()) noteFailure(failure); // The first one is the one that is shown.
+          return;
+        } catch (error) {
+          failures.push(toFailure(error));
+        }
+      }
+      const [only] = failures;
+      if (only !== undefined && failures.length === 1) throw only;
+      const details = failures.map(({ message }) => message).join(' ');
+      throw new ModelFailure('file', `There is no model to start with. ${details}`);
+    },
+
+    begin: () =>
+      oneAtATime(async () => {
+        if (first === null) throw new Error('assertion failed: no model was loaded');
+        const { engine, offer, bytes } = first;
+        const { version, sha256, source: from } = offer;
+        const modelId = await register({ engine }, offer);
+        const model = { engine, modelId, version, sha256, source: from, loadedAtMs: now() };
+        const swap = describeSwap(model, { cause: 'start', requestedBy: '', why: '' });
+        await record(swap);
+        active = model;
+        first = null;
+        announce(swap);
+        void accelerate(engine); // It scores meanwhile.
+        await keepOnDisk(bytes);
+      }),
+
+    look: (request) =>
+      oneAtATime(async () => {
+        const { signal } = underWay;
+        if (isStopped) throw new ModelFailure('superseded', ending);
+        const earlier = lastFailure;
+        try {
+          const isChanged = await follow(request, signal);
+          if (lastFailure === earlier) lastFailure = null;
+          return isChanged;
+        } catch (error) {
+          throw noteFailure(signal.aborted ? signal.reason : error);
+        }
+      }),
+
+    async rollBack(request) {
+      if (active === null || previous === null) return false;
+      interrupt('A rollback came first.');
+      heldBack = { version: active.version, sha256: active.sha256 };
+      active = previous;
+      previous = null;
+      const swap = describeSwap(active, { ...request, cause: 'rollback' });
+      unrecorded = swap;
+      announce(swap);
+      await oneAtATime(async () => {
+        await keepOnDisk(null);
+        await recordRollback().catch(noteFailure);
+      });
+      return true;
+    },
+
+    async stop() {
+      isStopped = true;
+      interrupt(ending);
+      await tail;
+    },
+  };
+}
+
+const ending = 'The scorer is stopping.';
+
+function toFailure(error: unknown): ModelFailure {
+  if (error instanceof ModelFailure) return error;
+  const { name, message } = error as Error;
+  if (error instanceof ForestRefused) return new ModelFailure('forest', message, { cause: error });
+  if (name === 'TimeoutError')
+    return new ModelFailure('registry-away', 'The registry did not deliver in time.', { cause: error });
+  return new ModelFailure('forest', `The model could not be made ready: ${message}`, { cause: error });
+}
+
+function storeFailed(error: Error): never {
+  throw new ModelFailure('store', `The store did not record it: ${error.message}`, { cause: error });
+}
+
+function checkColumns(running: Engine, next: Engine): void {
+  const differences = differencesOf(running.model, next.model);
+  if (differences.length === 0) return;
+  const detail = `The model's columns are not those of the running one: ${differences.join(', ')}. A scorer that is started anew takes it.`;
+  throw new ModelFailure('features', detail);
+}
