@@ -102,7 +102,7 @@ async function containerChecks(): Promise<Check[]> {
   });
   return [
     { name: 'Dockerfiles (hadolint)', command: [program('hadolint'), ...dockerfiles.sort()], needs },
-    compose('is valid', [program('docker-compose'), 'config', '--quiet'], 'any'),
+    compose('is valid', [program('docker-compose'), '--profile', 'full', 'config', '--quiet'], 'any'),
     compose(
       'refuses to start without a password',
       ['sh', '-c', '"$0" config -q 2>&1 | grep POSTGRES_PASSWORD', program('docker-compose')],
