@@ -7,6 +7,7 @@ export { type Kafka, startKafka } from './kafka.ts';
 export { openMarkedPart } from './marks.ts';
 export { freePort } from './port.ts';
 export { type Postgres, startPostgres } from './postgres.ts';
+export { processorSeconds } from './process-tree.ts';
 export { ensurePython, installLocked, pythonProgram, runPython } from './python.ts';
 export { Server } from './server.ts';
 export { createTopics, type Topic, type TopicRange, topicRanges } from './topics.ts';

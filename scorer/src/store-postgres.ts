@@ -33,7 +33,6 @@ export type FaultPoint =
   | 'before-copy'
   | 'in-copy'
   | 'before-move'
-  | 'before-commit'
   | 'after-commit'
   | 'fenced';
 
@@ -41,7 +40,7 @@ export type FaultPoint =
 const anomaliesTogetherMax = 256;
 /** PostgreSQL's code for it. */
 const divisionByZero = '22012';
-/** So much is handed to the client at once: it copies what it is given. The engine makes pieces of that size. */
+/** The engine makes pieces of that size. */
 const copyPieceSize = 1 << 20;
 /** Pieces of a block of usual size; those of larger blocks are not kept. */
 const keptPiecesPerBlock = 8;
@@ -123,53 +122,58 @@ export function createPostgresStore(options: PostgresOptions): Store {
       });
 
       /**
-       * One transaction in two round trips: what needs no answer is sent together with what comes before it. The server takes
-       * one thing after the other and stops at the first that fails, so nothing is committed that was not moved.
+       * One transaction in one round trip. The server takes one statement after the other, and after one that fails it
+       * refuses the others, so nothing is committed that was not moved.
        */
       async function store(connection: ReservedSql): Promise<boolean> {
         atFaultPoint('before-copy');
-        connection
-          .unsafe('begin')
-          .execute()
-          .catch(() => {}); // What fails after it says why.
-        if (predictions.length > 0) {
-          await copyIn(connection, {
-            table: 'prediction',
-            columns: copyColumns,
-            pieces: predictions.map(({ bytes }) => bytes),
-            inCopy: () => atFaultPoint('in-copy'),
-          });
-        }
-        const isCopied = anomalies.length > anomaliesTogetherMax;
-        if (isCopied) {
-          const pieces = [encodeAnomalies(anomalies, modelId)];
-          await copyIn(connection, { table: 'anomaly', columns: anomalyColumns, pieces });
-        }
-        atFaultPoint('before-move');
+        const areCopied = anomalies.length > anomaliesTogetherMax;
+        const records = describeAnomalies(areCopied ? [] : anomalies, modelId);
+        // A prepared statement that the server has forgotten is sent again by the client, when the transaction has ended: then
+        // nothing was written before it, and it moves nothing.
+        const isAlone = predictions.length === 0;
         // Last: a scorer that is frozen in its copy must not hold this row's lock. A position that is not there to be moved
         // divides by zero, which undoes the transaction.
-        const records = describeAnomalies(isCopied ? [] : anomalies, modelId);
-        const moved = connection`with moved as (
+        const move = connection`with moved as (
             update consumer_offset set next_offset = ${next}, block_offset = ${from}
             where consumer = ${group} and topic = ${topic} and partition = ${partition} and next_offset = ${from}
+              and (${isAlone} or pg_current_xact_id_if_assigned() is not null)
             returning 1),
           added as (
             insert into anomaly select * from json_populate_recordset(null::anomaly, ${records}::text::json))
-          select 1 / count(*) from moved`.execute();
-        atFaultPoint('before-commit');
-        const ended = connection.unsafe('commit').execute();
-        ended.catch(() => {}); // The move says why.
-        const isMoved = await moved.then(
-          () => true,
-          (error: { readonly code?: string }) => {
-            if (error.code === divisionByZero) return false;
-            throw error;
-          },
+          select 1 / count(*) from moved`;
+        const results = await Promise.allSettled(
+          [
+            connection.unsafe('begin'),
+            ...(isAlone ? [] : [copyIn(connection, 'prediction', copyColumns, passFaultPoints(predictions))]),
+            ...(areCopied
+              ? [copyIn(connection, 'anomaly', anomalyColumns, [encodeAnomalies(anomalies, modelId)])]
+              : []),
+            move,
+            connection.unsafe('commit'),
+          ].map((query) => query.execute()),
         );
-        const { command } = await ended;
-        if (isMoved !== (command === 'COMMIT'))
+        const failure = results.find((result) => result.status === 'rejected')?.reason as
+          | (Error & { readonly code?: string })
+          | undefined;
+        const isFenced = failure?.code === divisionByZero;
+        if (failure !== undefined && !isFenced) throw failure;
+        const ended = results.at(-1);
+        const command = ended?.status === 'fulfilled' ? ended.value.command : 'an error';
+        if (command !== (isFenced ? 'ROLLBACK' : 'COMMIT'))
           throw new Error(`PostgreSQL answered the end of a block with ${command}.`);
-        return isMoved;
+        return !isFenced;
+      }
+
+      /** The rows as they are sent, piece by piece. */
+      function* passFaultPoints(pieces: typeof predictions) {
+        for (const { bytes } of pieces) {
+          const middle = options.atFaultPoint === undefined ? 0 : bytes.length >> 1;
+          if (middle > 0) yield bytes.subarray(0, middle);
+          atFaultPoint('in-copy');
+          yield bytes.subarray(middle);
+        }
+        atFaultPoint('before-move');
       }
     },
 
@@ -241,27 +245,13 @@ async function registerModel(
   return row.id;
 }
 
-type Copy = {
-  readonly table: string;
-  readonly columns: readonly string[];
-  readonly pieces: readonly Uint8Array[];
-  readonly inCopy?: () => void;
-};
-
-/** Hands over the bytes piece by piece. What the server refuses after the last one may never settle: callers have a deadline. */
-async function copyIn(connection: ReservedSql, { table, columns, pieces, inCopy }: Copy): Promise<void> {
+/** Sends the data along with the statement: the server takes both, or ignores the data of what it refuses. */
+function copyIn(
+  connection: ReservedSql,
+  table: string,
+  columns: readonly string[],
+  copyData: Iterable<Uint8Array>,
+) {
   const names = columns.map((column) => `"${column}"`).join(', ');
-  const stream = await connection
-    .unsafe(`copy ${table} (${names}) from stdin with (format binary)`)
-    .writable();
-  inCopy?.();
-  const failed = new Promise<never>((_, reject) => stream.on('error', reject));
-  failed.catch(() => {}); // Whoever waits below sees it.
-  for (const piece of pieces) {
-    for (let at = 0; at < piece.length; at += copyPieceSize) {
-      const part = piece.subarray(at, at + copyPieceSize);
-      await Promise.race([failed, new Promise<unknown>((resolve) => stream.write(part, resolve))]);
-    }
-  }
-  await Promise.race([failed, new Promise<void>((resolve) => stream.on('finish', resolve).end())]);
+  return connection.unsafe(`copy ${table} (${names}) from stdin with (format binary)`, [], { copyData });
 }

@@ -9,7 +9,7 @@ test('nothing is lost, doubled or invented while scorers, broker and database ar
     events: [
       'kill',
       'kill:in-copy',
-      'kill:before-commit',
+      'kill:before-move',
       'kill:after-commit',
       'freeze:before-begin',
       'leave',

@@ -273,6 +273,28 @@ test('a query that hangs ends at its deadline and keeps no block from being stor
   expect(await other.predictions({ limit: 100 })).toHaveLength(20);
 });
 
+test('a block whose statements the server forgets, as behind a pooler, is stored whole or not at all', async () => {
+  await store.position(0, 0n);
+  expect(await store.write(score(0n, [[{}]]))).toBe(true);
+  // Now the move of the position is a prepared statement on the connection: it is gone when its turn comes.
+  await sql.unsafe(`create function forget() returns trigger language plpgsql as 'begin deallocate all; return null; end';
+    create trigger forget before insert on prediction for each statement execute function forget()`);
+  await store.write(score(1n, [[{}]])).catch(() => {}); // The pipeline would read the position after either answer.
+  const { next } = await store.position(0, 0n);
+  const [row] = await sql`select count(*)::int as count from prediction`;
+  expect(row?.count).toBe(Number(next));
+  await sql`drop trigger forget on prediction`;
+  expect(await store.write(score(next, [[{}]]))).toBe(true);
+});
+
+test('what the server refuses of a block is the reason that is given', async () => {
+  await store.position(0, 0n);
+  await sql`alter table prediction rename to elsewhere`;
+  await expect(store.write(score(0n, [[{}]]))).rejects.toThrow('relation "prediction" does not exist');
+  await sql`alter table elsewhere rename to prediction`;
+  expect(await store.write(score(0n, [[{}]]))).toBe(true);
+});
+
 test('a migration that breaks off leaves nothing, and the next scorer makes it whole', async () => {
   await sql.unsafe(
     'drop schema public cascade; create schema public; create table anomaly (in_the_way integer)',

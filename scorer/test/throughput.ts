@@ -5,10 +5,9 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createTopics, startKafka, startPostgres, topicRanges } from '@lonetree/devstack';
+import { createTopics, processorSeconds, startKafka, startPostgres, topicRanges } from '@lonetree/devstack';
 import postgres from 'postgres';
 import { measureBareCopy } from './bare-copy.ts';
-import { processorSeconds } from './processor-time.ts';
 
 const { values } = parseArgs({
   options: {

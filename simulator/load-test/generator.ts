@@ -1,7 +1,7 @@
 // The generator process: encodes a step's messages, then sends each at its scheduled time whatever the answers are.
 // Told what to do by its parent, one step after the other, so that it is warm when a step that counts begins.
 import { setImmediate } from 'node:timers/promises';
-import { nowMs } from './clock.ts';
+import { nowMs, pause } from './clock.ts';
 import type { GeneratorAnswer, Run, SentStep, StepPlan } from './generator-protocol.ts';
 import { createLatencyHistogram, type LatencyHistogram } from './histogram.ts';
 import { encodeMessages } from './messages.ts';
@@ -96,17 +96,10 @@ async function sendOnSchedule(
     }
     do {
       await setImmediate(); // Answers are read here.
-      pause(earliestMs - (nowMs() - startMs));
+      pause(Math.min(earliestMs - (nowMs() - startMs), PAUSE_MAX_MS));
     } while (nowMs() - startMs < earliestMs);
   }
   return startMs;
-}
-
-const pauseCell = new Int32Array(new SharedArrayBuffer(4));
-
-/** Sleeps to within some ten microseconds, which no timer does. */
-function pause(milliseconds: number): void {
-  if (milliseconds > 0) Atomics.wait(pauseCell, 0, 0, Math.min(milliseconds, PAUSE_MAX_MS));
 }
 
 type Sending = {

@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buildDefaultModel, openMarkedPart } from '@lonetree/devstack';
+import { buildDefaultModel, openMarkedPart, processorSeconds } from '@lonetree/devstack';
 import { applyLoad, connectionCount, ensureWrk, packBodies } from './load.ts';
 import {
   type ForestFiles,
@@ -13,7 +13,6 @@ import {
   startMlflow,
 } from './model-servers.ts';
 import { readOptions } from './options.ts';
-import { processorSeconds } from './processor-time.ts';
 import { type RequestReadings, simulateRequests } from './readings.ts';
 import { describe, type Repetition, type Report, type Result, summarise } from './report.ts';
 import { compareScores, scoreByScikitLearn } from './scores.ts';
@@ -160,9 +159,9 @@ function prepareLoad(server: ModelServer, { rows, requests, format }: Case) {
 }
 
 async function measure(server: ModelServer, load: ReturnType<typeof prepareLoad>): Promise<Repetition> {
-  const before = processorSeconds(server.pids());
+  const before = processorSeconds(server.pid);
   const measured = await applyLoad({ ...load, seconds: options.seconds });
-  const seconds = processorSeconds(server.pids()) - before;
+  const seconds = processorSeconds(server.pid) - before;
   return { ...measured, cpuMicrosecondsPerRequest: (seconds * 1e6) / measured.requestCount };
 }
 

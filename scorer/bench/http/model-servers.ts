@@ -13,8 +13,8 @@ export type ModelServer = {
   request(readings: RequestReadings, format: Format): { contentType: string; body: Uint8Array };
   /** The scores in an answer; throws when it is another answer. */
   scores(answer: unknown): readonly number[];
-  /** All processes of the server. */
-  pids(): number[];
+  /** The first of its processes; the others descend from it. */
+  readonly pid: number;
   stop(): Promise<void>;
 };
 
@@ -65,7 +65,7 @@ export async function startLonetree(
         ? jsonRequest({ readings })
         : { contentType: 'application/x-protobuf', body: protobuf },
     scores: (answer) => verdictsAnswer.parse(answer).verdicts.map(({ score }) => score),
-    pids: () => server.pids(),
+    pid: server.pid,
     stop: () => server.stop(),
   };
 }
@@ -89,7 +89,7 @@ export async function startFastApi({ sklearn }: ForestFiles): Promise<ModelServe
     formats: ['json'],
     request: ({ readings }) => jsonRequest({ readings }),
     scores: (answer) => scoresAnswer.parse(answer).scores,
-    pids: () => server.pids(),
+    pid: server.pid,
     stop: () => server.stop(),
   };
 }
@@ -122,7 +122,7 @@ export async function startMlflow({ sklearn }: ForestFiles): Promise<ModelServer
     formats: ['json'],
     request: ({ readings }) => jsonRequest({ inputs: readings.map(({ values }) => Object.values(values)) }),
     scores: (answer) => predictionsAnswer.parse(answer).predictions,
-    pids: () => server.pids(),
+    pid: server.pid,
     stop: () => server.stop(),
   };
 }

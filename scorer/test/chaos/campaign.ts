@@ -19,14 +19,7 @@ import { type Comparison, compare } from './checker.ts';
 const topics = { readings: 'readings', anomalies: 'anomalies', deadLetters: 'readings.dead-letter' };
 const partitionCount = 6;
 const repository = join(import.meta.dir, '..', '..', '..');
-const faultPlaces = [
-  'before-begin',
-  'before-copy',
-  'in-copy',
-  'before-move',
-  'before-commit',
-  'after-commit',
-] as const;
+const faultPlaces = ['before-begin', 'before-copy', 'in-copy', 'before-move', 'after-commit'] as const;
 /** Longer than a session: who is frozen for this long has lost its partitions without knowing. */
 const frozenMs = 9_000;
 const restartDelayMs = 500;
