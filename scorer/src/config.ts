@@ -257,8 +257,8 @@ function describeIssues(
 }
 
 /** A scorer that read what it writes would never end. */
-function checkTopics(settings: Settings): void {
-  const { READINGS_TOPIC, ANOMALIES_TOPIC, DEAD_LETTER_TOPIC, MODEL_UPDATES_TOPIC } = settings;
+function checkTopics(data: Settings): void {
+  const { READINGS_TOPIC, ANOMALIES_TOPIC, DEAD_LETTER_TOPIC, MODEL_UPDATES_TOPIC } = data;
   const names = { READINGS_TOPIC, ANOMALIES_TOPIC, DEAD_LETTER_TOPIC, MODEL_UPDATES_TOPIC };
   if (new Set(Object.values(names)).size === 4) return;
   const list = Object.entries(names).map(([name, topic]) => `${name}="${topic}"`);

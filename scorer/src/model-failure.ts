@@ -1,4 +1,5 @@
 // Why the model that should score does not: one kind of failure for the registry, files, refusals and the store.
+import { ForestRefused } from '@lonetree/core-wasm';
 
 /** One short word for metrics and programs. */
 export type FailureReason =
@@ -32,4 +33,14 @@ export class ModelFailure extends Error {
     super(detail, options);
     this.reason = reason;
   }
+}
+
+/** Whatever loading a model threw, as a ModelFailure. */
+export function toFailure(error: unknown): ModelFailure {
+  if (error instanceof ModelFailure) return error;
+  const { name, message } = error as Error;
+  if (error instanceof ForestRefused) return new ModelFailure('forest', message, { cause: error });
+  if (name === 'TimeoutError')
+    return new ModelFailure('registry-away', 'The registry did not deliver in time.', { cause: error });
+  return new ModelFailure('forest', `The model could not be made ready: ${message}`, { cause: error });
 }

@@ -19,6 +19,8 @@ let modelFile: string;
 let database: Database;
 let store: Store;
 let storeError: Error | null;
+/** Called before a swap is recorded. */
+let beforeRecord: () => Promise<void>;
 let mlflow: FakeMlflow;
 let logged: string[];
 let failures: FailureReason[];
@@ -32,11 +34,12 @@ beforeEach(() => {
   database = openDatabase(folder);
   const table = createSqliteStore({ database, group: 'group', topic: 'readings', retentionDays: 30 });
   storeError = null;
+  beforeRecord = () => Promise.resolve();
   const orFail = <T>(work: () => Promise<T>) => (storeError === null ? work() : Promise.reject(storeError));
   store = {
     ...table,
     registerModel: (...what) => orFail(() => table.registerModel(...what)),
-    recordSwap: (swap) => orFail(() => table.recordSwap(swap)),
+    recordSwap: (swap) => orFail(() => beforeRecord().then(() => table.recordSwap(swap))),
   };
   mlflow = startFakeMlflow();
   logged = [];
@@ -484,6 +487,26 @@ describe('a rollback', () => {
     expect(await looking).toBe('superseded');
     expect(versionOf(keeper)).toBe('4');
     expect(failures).toEqual([]);
+  });
+
+  test('comes before a model that is being recorded, and has the last word there too', async () => {
+    const keeper = await swapped();
+    promote('6', retrained(6));
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    const { promise: held, resolve: hold } = Promise.withResolvers<void>();
+    beforeRecord = () => {
+      hold();
+      return released;
+    };
+    const looking = reasonOf(keeper.look(byPoll));
+    await held;
+    const rolling = keeper.rollBack(order);
+    expect(versionOf(keeper)).toBe('4');
+    release();
+    expect(await rolling).toBe(true);
+    expect(await looking).toBe('superseded');
+    expect(versionOf(keeper)).toBe('4');
+    expect(swaps().map(({ version }) => version)).toEqual(['4', '5', '6', '4']);
   });
 
   test('comes at once while the database is away, and is recorded when it is back', async () => {

@@ -1,10 +1,11 @@
 // The model that scores, the one before it, and the way from one to the next. Whatever fails, the running model goes on.
 // One change at a time; the switch itself is an assignment, which blocks see between two of them.
-import { Engine, ForestRefused } from '@lonetree/core-wasm';
+import { Engine } from '@lonetree/core-wasm';
 import type { ModelCache } from './model-cache.ts';
 import { differencesOf } from './model-columns.ts';
-import { ModelFailure } from './model-failure.ts';
+import { ModelFailure, toFailure } from './model-failure.ts';
 import { type Identity, isSame, type ModelSource, type Offer } from './model-source.ts';
+import { type FirstModel, loadFirst } from './model-start.ts';
 import type { ActiveModel } from './pipeline.ts';
 import type { ModelSwap, Store, SwapCause } from './store.ts';
 
@@ -37,6 +38,8 @@ export type KeeperObserver = {
   modelUsed(model: Identity & { readonly name: string }, cause: SwapCause): void;
   modelFailed(failure: ModelFailure): void;
 };
+
+type Prepared = { readonly engine: Engine; readonly bytes: Uint8Array | null };
 
 export type ModelKeeper = {
   state(): KeeperState;
@@ -76,7 +79,8 @@ export function createModelKeeper(options: KeeperOptions): ModelKeeper {
   let lastFailure: KeeperState['lastFailure'] = null;
   /** Its bytes will not become better: it is not downloaded again unless somebody asks. */
   let refused: { readonly sha256: string; readonly failure: ModelFailure } | null = null;
-  let first: { readonly engine: Engine; readonly offer: Offer; readonly bytes: Uint8Array } | null = null;
+  /** Loaded, and not recorded yet. */
+  let first: FirstModel | null = null;
   /** A rollback comes before its record. */
   let unrecorded: ModelSwap | null = null;
   /** Ends what is under way when something else has to come first. */
@@ -106,13 +110,15 @@ export function createModelKeeper(options: KeeperOptions): ModelKeeper {
     return failure;
   }
 
-  /** Checked, self-tested, fast and warm. */
-  async function prepare(offer: Offer, signal: AbortSignal): Promise<{ engine: Engine; bytes: Uint8Array }> {
+  /** Checked, self-tested, fast and warm; the bytes are null where they are in memory already. */
+  async function prepare(offer: Offer, signal: AbortSignal): Promise<Prepared> {
+    const residents = [active, previous].filter((model) => model !== null);
+    const resident = residents.find((model) => model.sha256 === offer.sha256);
+    if (resident !== undefined) return { engine: resident.engine, bytes: null };
     const bytes = await offer.read(signal);
     const engine = await Engine.load(bytes);
     if (active !== null) checkColumns(active.engine, engine);
     await accelerate(engine);
-    signal.throwIfAborted();
     return { engine, bytes };
   }
 
@@ -125,8 +131,10 @@ export function createModelKeeper(options: KeeperOptions): ModelKeeper {
     }
   }
 
-  async function register({ engine }: Pick<ResidentModel, 'engine'>, { version }: Identity): Promise<number> {
-    return await store.registerModel(engine.model, { name: options.name, version }).catch(storeFailed);
+  async function register(engine: Engine, { version, sha256, source: from }: Offer): Promise<ResidentModel> {
+    const named = { name: options.name, version };
+    const modelId = await store.registerModel(engine.model, named).catch(storeFailed);
+    return { engine, modelId, version, sha256, source: from, loadedAtMs: now() };
   }
 
   async function record(swap: ModelSwap): Promise<void> {
@@ -153,21 +161,16 @@ export function createModelKeeper(options: KeeperOptions): ModelKeeper {
   }
 
   async function change(offer: Offer, request: ChangeRequest, signal: AbortSignal): Promise<void> {
-    const resident = [active, previous].find((model) => model?.sha256 === offer.sha256);
-    const prepared =
-      resident == null ? await prepare(offer, signal) : { engine: resident.engine, bytes: null };
-    const { version, sha256 } = offer;
-    const modelId = await register(prepared, offer);
-    const next = { ...prepared, version, sha256, modelId, source: offer.source, loadedAtMs: now() };
+    const { engine, bytes } = await prepare(offer, signal);
     signal.throwIfAborted();
+    const next = await register(engine, offer);
     const swap = describeSwap(next, request);
     await record(swap);
     signal.throwIfAborted(); // Who came first meanwhile records itself after this.
-    const { bytes: _, ...kept } = next;
     previous = active;
-    active = kept;
+    active = next;
     announce(swap);
-    await keepOnDisk(prepared.bytes);
+    await keepOnDisk(bytes);
   }
 
   async function follow(request: ChangeRequest, signal: AbortSignal): Promise<boolean> {
@@ -203,57 +206,23 @@ export function createModelKeeper(options: KeeperOptions): ModelKeeper {
     unrecorded = null;
   }
 
-  /** Where the first model may come from, best first. What is held back is left out as long as there is anything else. */
-  async function listFirst(): Promise<readonly (() => Promise<Offer | null>)[]> {
-    const { lastGood, heldBack: kept } = await cache.load();
-    heldBack = kept;
-    const { fallback } = options;
-    const file = fallback ?? source;
-    const isFileHeldBack = kept?.version === '';
-    const unlessHeldBack = (offer: Offer) => (kept !== null && isSame(offer, kept) ? null : offer);
-    const onDisk = () => Promise.resolve(lastGood);
-    return [
-      ...(fallback === null ? [] : [() => source.find(startSignal()).then(unlessHeldBack)]),
-      // A file's model on disk is of use only when that file is held back: who names another file wants that one.
-      ...(fallback === null || lastGood?.version === '' ? [] : [onDisk]),
-      () => file.find(startSignal()).then(unlessHeldBack),
-      ...(isFileHeldBack ? [onDisk] : []),
-      ...(kept === null ? [] : [() => file.find(startSignal())]),
-    ];
-  }
-
-  const startSignal = () => AbortSignal.any([underWay.signal, AbortSignal.timeout(options.startDeadlineMs)]);
-
   return {
     state: () => ({ active, previous, heldBack, lastFailure }),
 
     async load() {
-      const failures: ModelFailure[] = [];
-      for (const find of await listFirst()) {
-        try {
-          const offer = await find();
-          if (offer === null) continue;
-          const bytes = await offer.read(startSignal());
-          first = { engine: await Engine.load(bytes), offer, bytes };
-          for (const failure of failures.reverse()) noteFailure(failure); // The first one is the one that is shown.
-          return;
-        } catch (error) {
-          failures.push(toFailure(error));
-        }
-      }
-      const [only] = failures;
-      if (only !== undefined && failures.length === 1) throw only;
-      const details = failures.map(({ message }) => message).join(' ');
-      throw new ModelFailure('file', `There is no model to start with. ${details}`);
+      const { signal: stopped } = underWay;
+      const signal = () => AbortSignal.any([stopped, AbortSignal.timeout(options.startDeadlineMs)]);
+      first = await loadFirst({ source, fallback: options.fallback, cache, signal });
+      heldBack = first.heldBack;
+      // What the source said comes last, and so is what is shown.
+      for (const failure of first.failures.toReversed()) noteFailure(failure);
     },
 
     begin: () =>
       oneAtATime(async () => {
         if (first === null) throw new Error('assertion failed: no model was loaded');
         const { engine, offer, bytes } = first;
-        const { version, sha256, source: from } = offer;
-        const modelId = await register({ engine }, offer);
-        const model = { engine, modelId, version, sha256, source: from, loadedAtMs: now() };
+        const model = await register(engine, offer);
         const swap = describeSwap(model, { cause: 'start', requestedBy: '', why: '' });
         await record(swap);
         active = model;
@@ -302,15 +271,6 @@ export function createModelKeeper(options: KeeperOptions): ModelKeeper {
 }
 
 const ending = 'The scorer is stopping.';
-
-function toFailure(error: unknown): ModelFailure {
-  if (error instanceof ModelFailure) return error;
-  const { name, message } = error as Error;
-  if (error instanceof ForestRefused) return new ModelFailure('forest', message, { cause: error });
-  if (name === 'TimeoutError')
-    return new ModelFailure('registry-away', 'The registry did not deliver in time.', { cause: error });
-  return new ModelFailure('forest', `The model could not be made ready: ${message}`, { cause: error });
-}
 
 function storeFailed(error: Error): never {
   throw new ModelFailure('store', `The store did not record it: ${error.message}`, { cause: error });

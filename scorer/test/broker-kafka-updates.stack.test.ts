@@ -46,7 +46,7 @@ function follow(topic: string) {
   updates.follow(({ value, headers }) => {
     const type = headers['content-type'];
     seen.push(
-      `${Buffer.from(value ?? []).toString()}${type === undefined ? '' : ` as ${Buffer.from(type)}`}`,
+      `${Buffer.from(value ?? []).toString()}${type === undefined ? '' : ` as ${Buffer.from(type).toString()}`}`,
     );
   });
   closes.push(() => updates.close());
