@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import kolmogorov
+from scipy.stats import rankdata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -195,11 +197,7 @@ def ks_distance(probabilities: Floats, quantiles: Floats, values: NDArray[np.flo
 def ks_chance(distance: float, first_rows: float, second_rows: float) -> float:
     """Chance of at least this distance between samples of one distribution (Kolmogorov; Stephens 1970 for small ones)."""
     root = np.sqrt(first_rows * second_rows / (first_rows + second_rows))
-    scaled = distance * (root + 0.12 + 0.11 / root)
-    if scaled < 0.3:  # the series converges slowly there, and the chance is 1 to five places
-        return 1.0
-    terms = np.arange(1, 101)
-    return float(np.clip(2 * np.sum((-1.0) ** (terms - 1) * np.exp(-2 * (terms * scaled) ** 2)), 0, 1))
+    return float(kolmogorov(distance * (root + 0.12 + 0.11 / root)))
 
 
 def wasserstein(probabilities: Floats, quantiles: Floats, values: NDArray[np.floating], steps: int = 400) -> float:
@@ -221,7 +219,7 @@ def autocorrelation_time(values: NDArray[np.floating], stations: Indices) -> flo
         return 1.0
     _, group, counts = np.unique(stations, return_inverse=True, return_counts=True)
     length = max(1.0, len(values) / len(counts))
-    ranks = _ranks(values)
+    ranks = rankdata(values)
     deviations = ranks - (np.bincount(group, ranks) / counts)[group]
     variance = float(deviations @ deviations)
     if variance == 0:
@@ -249,12 +247,6 @@ def _lags(largest: int) -> Iterator[int]:
     while lag <= largest:
         yield lag
         lag += max(1, lag // 16)
-
-
-def _ranks(values: NDArray[np.floating]) -> Floats:
-    """Ranks from 1; equal values share their mean rank."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place], dtype=np.float64)
 
 
 def _changes(reference: Reference, window: Window) -> list[Change]:

@@ -1,4 +1,4 @@
-"""How well a forest's scores rank labelled rows, and how often it alarms."""
+"""`evaluate`: how well a forest's scores rank labelled rows, and how often it alarms."""
 
 from __future__ import annotations
 
@@ -9,17 +9,34 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lonetree_ml import forest_file, sklearn_file
+from lonetree_ml.arguments import UsageError, names
 from lonetree_ml.judge import clean, judge
 from lonetree_ml.table import InputError, Table, read_table
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
     from numpy.typing import NDArray
 
 
-def evaluate(options: Namespace) -> dict[str, Any]:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--model", metavar="FOREST", help="a .forest file: its scores, and its forest and guards for the alert rate"
+    )
+    source.add_argument("--sklearn", metavar="SKOPS", help="a forest saved with skops")
+    parser.add_argument("--input", required=True, metavar="DATA", help="CSV with a header, or npz with X and y")
+    parser.add_argument(
+        "--features", type=names, metavar="A,B", help="columns, in the model's order (default: the model's names)"
+    )
+    parser.add_argument("--label", metavar="COLUMN", help="the CSV's column of labels: 0 is normal, anything else abnormal")
+
+
+def run(options: Namespace) -> dict[str, Any]:
     """Report the share of rows that forest, and forest or guards, call abnormal; with labels ROC-AUC and PR-AUC too."""
+    if options.label is not None and options.input.endswith(".npz"):
+        raise UsageError("--label names a CSV's column; an npz has its labels in y")
     path = Path(options.input)
     if options.model is not None:
         forest = forest_file.read(Path(options.model))

@@ -1,8 +1,8 @@
 """How the drift rule does on streams whose truth is known: false alarms without drift, and shifts found.
 
 `python tests/drift_quality.py` prints the tables of docs/DRIFT.md. Readings have the simulator's distributions, and a
-station's follow one another with an autocorrelation (AR) of 0, 0.9 or 0.99. Each verdict is on two windows running, as in the
-command. Beside it stands what is usually done: a Kolmogorov-Smirnov test a feature, drift when any p is below 0.05.
+station's follow one another with an autocorrelation (AR) of 0, 0.9 or 0.99. Each verdict is on two windows running, as in
+the command. Beside it stands what is usually done: a Kolmogorov-Smirnov test a feature, drift when any p is below 0.05.
 """
 
 from collections.abc import Iterator
