@@ -9,6 +9,7 @@ import numpy as np
 import sklearn
 from sklearn.ensemble._iforest import _average_path_length
 
+from lonetree_ml import drift
 from lonetree_ml.forest import (
     GUARD,
     HAS_HIGH,
@@ -48,12 +49,13 @@ def build(
     *,
     verdict: Verdict | None = None,
     training: Floats | None = None,
-    effective_rows: Floats | None = None,
+    stations: NDArray[np.intp] | None = None,
     meta: dict[str, Any] | None = None,
 ) -> Forest:
     """Return the forest file's content. With a `verdict` its threshold and guards, else the forest's own `offset_`.
 
-    `effective_rows` says, where known, what the training rows are worth: per feature, then of the score.
+    `stations`, shape (rows,), says where known whose each training row is, each station's together and in order of time:
+    then it can be told how many independent rows they are worth.
     """
     check_features(forest, features)
     trees = [_tree(forest, index) for index in range(len(forest.estimators_))]
@@ -72,7 +74,7 @@ def build(
         test_sums=path_length_sums(forest, test_rows),
         guards=None if verdict is None else _guards(verdict),
         summary=None if training is None else _summary(training),
-        training_scores=None if training is None else _training_scores(forest, training, effective_rows),
+        training_scores=None if training is None else _training_scores(forest, training, stations),
         meta={"format": "lonetree", "versions": _versions(), **(meta or {})},
     )
 
@@ -198,13 +200,14 @@ def _summary(training: Floats) -> Summary:
     return Summary(len(training), SUMMARY_PROBABILITIES, quantiles, missing)
 
 
-def _training_scores(forest: IsolationForest, training: Floats, effective_rows: Floats | None) -> TrainingScores:
-    some = training[:: -(-len(training) // SCORED_ROWS_MAX)]
-    unknown = np.zeros(training.shape[1] + 1)
-    return TrainingScores(
-        quantiles=np.quantile(forest.score_samples(some), SUMMARY_PROBABILITIES),
-        effective_rows=unknown if effective_rows is None else effective_rows,
-    )
+def _training_scores(forest: IsolationForest, training: Floats, stations: NDArray[np.intp] | None) -> TrainingScores:
+    some = slice(None, None, -(-len(training) // SCORED_ROWS_MAX))
+    scores = forest.score_samples(training[some])
+    worth = np.zeros(training.shape[1] + 1)
+    if stations is not None:
+        worth[:-1] = [drift.effective_rows(column, stations) for column in training.T]
+        worth[-1] = drift.effective_rows(scores, stations[some])
+    return TrainingScores(np.quantile(scores, SUMMARY_PROBABILITIES), worth)
 
 
 def _versions() -> dict[str, str]:

@@ -147,11 +147,7 @@ def measure(case: Case, seed: int = 0) -> Outcome:
 def _reference(training: Rows, stations: NDArray[np.intp]) -> tuple[drift.Reference, IsolationForest]:
     # Ten trees: their scores drift as a hundred trees' do, and are ten times as quick to find.
     fitted = verdict.fit(training, alarm_rate=0.001, trees=10)
-    worth = [drift.effective_rows(training[:, j], stations) for j in range(3)]
-    worth.append(drift.effective_rows(fitted.forest.score_samples(training), stations))
-    model = export.build(
-        fitted.forest, SIMULATED_FEATURES, verdict=fitted, training=training, effective_rows=np.array(worth)
-    )
+    model = export.build(fitted.forest, SIMULATED_FEATURES, verdict=fitted, training=training, stations=stations)
     return drift.reference_of(model), fitted.forest
 
 
