@@ -5,6 +5,7 @@ export { projectFolder, toolsFolder } from './folders.ts';
 export { ensurePackages } from './install.ts';
 export { type Kafka, startKafka } from './kafka.ts';
 export { openMarkedPart } from './marks.ts';
+export { type Mlflow, startMlflow } from './mlflow.ts';
 export { freePort } from './port.ts';
 export { type Postgres, startPostgres } from './postgres.ts';
 export { processorSeconds } from './process-tree.ts';
