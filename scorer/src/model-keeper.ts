@@ -229,7 +229,7 @@ export function createModelKeeper(options: KeeperOptions): ModelKeeper {
         first = null;
         announce(swap);
         void accelerate(engine); // It scores meanwhile.
-        await keepOnDisk(bytes);
+        void oneAtATime(() => keepOnDisk(bytes)); // Nor does the start wait for the disk.
       }),
 
     look: (request) =>
