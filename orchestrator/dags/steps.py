@@ -69,7 +69,7 @@ def release(version: str, why: str, *, promote_options: str = "") -> TaskGroup:
         roll_back = lonetree(
             "roll_back",
             # When this is tried again it must not go back one version more.
-            'rollback --from-version "$VERSION" --why "not every scorer took it: $WHY" --by airflow',
+            'rollback --from "$VERSION" --why "not every scorer took it: $WHY" --by airflow',
             env=env,
         )
         promote >> confirmation

@@ -129,7 +129,7 @@ def test_a_version_that_not_every_scorer_runs_is_rolled_back_and_the_run_fails(r
     done = run("drift_and_retrain", {"at": AT}, confirm=confirm)
     assert done.state == "failed"
     assert done.commands == [*LOOP, "rollback"]
-    assert done.calls[-1][1:3] == ["--from-version", "7"]
+    assert done.calls[-1][1:3] == ["--from", "7"]
 
 
 @pytest.mark.parametrize("step", ["drift", "retrain", "gate", "shadow", "promote"])
