@@ -35,7 +35,7 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
   const { broker, store, updates } = await createAdapters(config, log, hooks);
   const metrics = createMetrics();
   const keeper = createKeeper(config, { store, metrics, log });
-  await keeper.load().catch(explainStart);
+  await keeper.load().catch(explainStart(config.model.file));
   const stopping = new AbortController();
   let isConsuming = false;
 
@@ -157,11 +157,12 @@ function createKeeper(
   });
 }
 
-function explainStart(error: Error): never {
-  if (!(error instanceof ModelFailure)) throw error;
-  throw new StartError(`${error.message} Set MODEL_FILE to a .forest file that can be used.`, {
-    cause: error,
-  });
+function explainStart(file: string) {
+  return (error: Error): never => {
+    if (!(error instanceof ModelFailure)) throw error;
+    const advice = `Set MODEL_FILE, now ${file}, to a .forest file that can be used.`;
+    throw new StartError(`${error.message} ${advice}`, { cause: error });
+  };
 }
 
 function listen({ host, port }: Config, fetch: (request: Request) => Response | Promise<Response>) {

@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { createTopics, type Kafka, type Postgres, startKafka, startPostgres } from '@lonetree/devstack';
 import { DeadLetterSchema, SensorBatchSchema } from '@lonetree/proto';
@@ -27,6 +30,7 @@ let client: KafkaClient;
 let producer: Producer;
 let admin: Admin;
 
+const folder = mkdtempSync(join(tmpdir(), 'lonetree-bad-input-'));
 beforeAll(async () => {
   [kafka, database] = await Promise.all([startKafka(), startPostgres()]);
   client = new KafkaClient({ brokers: [kafka.brokers], logLevel: logLevel.NOTHING });
@@ -38,6 +42,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all([producer.disconnect(), admin.disconnect()]);
   await Promise.all([kafka.stop(), database.stop()]);
+  rmSync(folder, { recursive: true });
 }, 60_000);
 
 /** A scorer in this process with topics and a group of its own. */
@@ -45,6 +50,7 @@ async function startScorer(name: string, changes: Record<string, string> = {}): 
   const config = readConfig({
     KAFKA_BROKERS: kafka.brokers,
     DATABASE_URL: database.url,
+    DATA_DIR: folder,
     PORT: '0',
     KAFKA_GROUP: name,
     READINGS_TOPIC: name,
@@ -298,6 +304,7 @@ test('SIGTERM ends a scorer after its work with exit code 0', async () => {
       ...process.env,
       KAFKA_BROKERS: kafka.brokers,
       DATABASE_URL: database.url,
+      DATA_DIR: folder,
       PORT: '0',
       READINGS_TOPIC: 'stop',
       KAFKA_GROUP: 'stop',

@@ -5,10 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fromBinary } from '@bufbuild/protobuf';
 import { AnomalySchema, SensorBatchSchema } from '@lonetree/proto';
+import { runSimulator } from '@lonetree/simulator';
 import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
 import { startService } from '../src/service.ts';
 import { type Database, openDatabase } from '../src/sqlite.ts';
+import { retrained, shippedForest } from './forest-variants.ts';
 import { seededRandom } from './simulation.ts';
 
 const killCount = 25;
@@ -29,11 +31,11 @@ afterEach(async () => {
 });
 
 /** `fleet`: seed of the readings that it publishes; without one it publishes none. */
-function startScorer(fleet = '', dataFolder = folder) {
+function startScorer(fleet = '', dataFolder = folder, settings: Readonly<Record<string, string>> = {}) {
   const { KAFKA_BROKERS: _, DATABASE_URL: __, ...environment } = process.env;
   const child = Bun.spawn([process.execPath, join(import.meta.dir, 'chaos', 'embedded.ts')], {
     cwd: repository,
-    env: { ...environment, DATA_DIR: dataFolder, PORT: '0', FLEET: fleet },
+    env: { ...environment, DATA_DIR: dataFolder, PORT: '0', FLEET: fleet, ...settings },
     stdout: 'pipe',
     stderr: 'pipe',
   });
@@ -186,3 +188,60 @@ test('a folder that cannot be one ends the process with exit code 1 and what to 
   );
   expect(exitCode).toBe(1);
 }, 30_000);
+
+test('a model that cannot be read ends the process with exit code 1 and what to do', async () => {
+  const file = join(folder, 'mine.forest');
+  const withFile = () => endOf(startScorer('', folder, { MODEL_FILE: file }));
+  const absent = await withFile();
+  expect(absent.complaint).toStartWith(`The model ${file} cannot be read`);
+  const advice = `Set MODEL_FILE, now ${file}, to a .forest file that can be used.\n`;
+  expect(absent.complaint).toEndWith(advice);
+  writeFileSync(file, 'temperature,humidity');
+  const refused = await withFile();
+  expect(refused.complaint).toStartWith('The forest file is refused');
+  expect(refused.complaint).toEndWith(advice);
+  expect([absent.exitCode, refused.exitCode]).toEqual([1, 1]);
+}, 30_000);
+
+test('a file that is replaced by another model is followed while readings are stored, and none is lost', async () => {
+  const file = join(folder, 'mine.forest');
+  writeFileSync(file, shippedForest());
+  const config = readConfig({ DATA_DIR: folder, MODEL_FILE: file, MODEL_POLL_SECONDS: '1', PORT: '0' });
+  const service = await startService(config, createLog('silent'), {
+    onFatal(error) {
+      throw error;
+    },
+  });
+  const stopping = new AbortController();
+  const simulation = runSimulator({
+    stationCount: 50,
+    seed: 1,
+    mode: 'independent',
+    faults: { everyMs: 200 },
+    readingsPerSecond: 10_000,
+    batchSize: 10,
+    signal: stopping.signal,
+    publish: (messages) => service.broker.publish('readings', messages),
+  });
+  const digests = new Set<string>();
+  for (let seed = 0; digests.size < 3; seed += 1) {
+    const before = digests.size;
+    while (digests.size === before) {
+      const newest = await service.store.predictions({ limit: 1 });
+      for (const { modelSha256 } of newest) digests.add(modelSha256);
+      await Bun.sleep(20);
+    }
+    writeFileSync(file, retrained(seed));
+  }
+  stopping.abort();
+  await simulation;
+  await service.stop();
+  await storeTheRest();
+  const database = openDatabase(folder);
+  const { sent, flaws } = countFlaws(database);
+  const causes = database.query('select distinct cause from model_swap order by 1').values();
+  database.close();
+  expect(sent).toBeGreaterThan(1_000);
+  expect(Object.values(flaws).reduce((sum, count) => sum + count)).toBe(0);
+  expect(causes).toEqual([['poll'], ['start']]);
+}, 60_000);

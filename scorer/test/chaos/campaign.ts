@@ -68,6 +68,7 @@ class Campaign {
     const environment = {
       KAFKA_BROKERS: this.kafka.brokers,
       DATABASE_URL: this.database.url,
+      DATA_DIR: this.folder,
       PORT: '0',
       LOG_LEVEL: 'info',
       FAULT: fault,
