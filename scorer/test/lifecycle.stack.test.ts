@@ -29,6 +29,8 @@ const verdictsOfNewVersionMin = 500_000;
 const features = 'temperature,humidity,sound';
 const deadlineMs = 60_000;
 const pollMs = 100;
+/** So much older may the newest stored reading of another partition be. */
+const partitionLagMs = 1_000;
 const repository = join(import.meta.dir, '..', '..');
 
 const folder = mkdtempSync(join(tmpdir(), 'lonetree-lifecycle-'));
@@ -65,10 +67,7 @@ beforeAll(async () => {
     { name: 'readings.dead-letter', partitions: 1 },
     { name: 'model-updates', partitions: 1 },
   ]);
-  [airflow] = await Promise.all([startAirflow({ env: environment }), registerFirstChampion()]);
-  scorers = scorerIds.map(startScorer);
-  await Promise.all(scorers.map((scorer) => scorer.isReady()));
-  load = startLoad('usual', []);
+  [airflow] = await Promise.all([startAirflow({ env: environment }), startScorers()]);
 }, 240_000);
 afterAll(async () => {
   for (const child of children) child.kill('SIGKILL');
@@ -94,6 +93,14 @@ function start(log: string, program: string, args: readonly string[], env: Recor
 async function lonetree(...args: string[]): Promise<Record<string, unknown>> {
   const stdout = await runPython(['-m', 'lonetree_ml', ...args], { env: environment });
   return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+/** Scorers that have a champion, and readings for them. */
+async function startScorers(): Promise<void> {
+  await registerFirstChampion();
+  scorers = scorerIds.map(startScorer);
+  await Promise.all(scorers.map((scorer) => scorer.isReady()));
+  load = startLoad('usual', []);
 }
 
 /** Trained on what the simulator measures before anything shifts. */
@@ -175,11 +182,11 @@ async function until<T>(what: string, look: () => Promise<T | undefined>): Promi
   throw new Error(`waited in vain: ${what}\n${logs.join('\n')}`);
 }
 
-/** Until what was measured before this time is stored. */
+/** Until what was measured before this time is stored, of every partition. */
 const storedUntil = (timeMs: number) =>
   until(`readings until ${new Date(timeMs).toISOString()}`, async () => {
     const [row] = await sql`select extract(epoch from max(time)) * 1000 as newest from prediction`;
-    return Number(row?.newest) > timeMs || undefined;
+    return Number(row?.newest) > timeMs + partitionLagMs || undefined;
   });
 
 const driftAt = (timeMs: number) =>
