@@ -19,6 +19,10 @@ COMMANDS = {
     "train": ("train", "fit a forest and its guards on a CSV and write a .forest file"),
     "export": ("export_saved", "write the .forest file of an IsolationForest saved with skops"),
     "evaluate": ("evaluate", "measure ROC-AUC, PR-AUC and alert rate on labelled rows"),
+    "register": ("register", "make a trained forest a version in the model registry"),
+    "list": ("list_versions", "show what is registered"),
+    "promote": ("promote", "make a version the champion, which scorers follow"),
+    "rollback": ("rollback", "make the champion's predecessor the champion again"),
     "golden": ("golden", "write models, rows and scikit-learn's results for the scorer's tests"),
 }
 """Command: its module, and what it does."""
@@ -48,13 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
     # The file formats' error comes with numpy, which `--help` and a mistyped command need not wait for.
     from lonetree_ml.forest_file import ForestFileError  # noqa: PLC0415
+    from lonetree_ml.service import ServiceError  # noqa: PLC0415
     from lonetree_ml.table import InputError  # noqa: PLC0415
 
     try:
         report = options.run(options)
     except UsageError as error:
         top.error(f"{options.command}: {error}")
-    except (InputError, ForestFileError, OSError) as error:
+    except (InputError, ForestFileError, ServiceError, OSError) as error:
         logging.getLogger("lonetree_ml").error("%s", error)
         return 1
     print(json.dumps(report, allow_nan=False))

@@ -52,12 +52,23 @@ def run(options: Namespace) -> dict[str, Any]:
         _check_width(table, model.n_features_in_, options.sklearn)
         scores = model.score_samples(clean(table.rows))
         by_forest = abnormal = scores < model.offset_
+    return measure(str(path), abnormal, by_forest, scores, table.labels)
+
+
+def measure(
+    what: str,
+    abnormal: NDArray[np.bool_],
+    by_forest: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    labels: NDArray[np.int64] | None,
+) -> dict[str, Any]:
+    """Report on judged rows, all of shape (rows,); `what` names them where they cannot be ranked."""
     report = {
-        "rows": len(table.rows),
+        "rows": len(scores),
         "alert_rate": float(np.mean(abnormal)),
         "forest_alert_rate": float(np.mean(by_forest)),
     }
-    return report if table.labels is None else {**report, **_ranking(path, table.labels, scores)}
+    return report if labels is None else {**report, **_ranking(what, labels, scores)}
 
 
 def _check_width(table: Table, feature_count: int, model: str) -> None:
@@ -68,10 +79,10 @@ def _check_width(table: Table, feature_count: int, model: str) -> None:
         )
 
 
-def _ranking(path: Path, labels: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, Any]:
+def _ranking(what: str, labels: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, Any]:
     if labels.min() == labels.max():
         raise InputError(
-            f"{path}: all labels are the same, so there is nothing to rank. 0 is normal, anything else abnormal."
+            f"{what}: all labels are the same, so there is nothing to rank. 0 is normal, anything else abnormal."
         )
     return {
         "anomalies": int(labels.sum()),
