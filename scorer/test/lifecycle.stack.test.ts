@@ -113,8 +113,9 @@ async function registerFirstChampion(): Promise<void> {
   const output = ['--output', model, '--save-sklearn', sklearn];
   await lonetree('train', '--input', rows, '--features', features, ...output);
   const source = ['--sklearn', sklearn, '--model', model, '--rows', rows];
-  const registered = await lonetree('register', ...source, '--alias', 'champion', '--why', 'the first one');
-  expect(registered).toMatchObject({ name: 'lonetree', version: '1' });
+  expect(await lonetree('register', ...source)).toMatchObject({ name: 'lonetree', version: '1' });
+  const promoted = await lonetree('promote', '--version', '1', '--force', '--why', 'the first one');
+  expect(promoted).toMatchObject({ promoted: '1', replaced: null });
 }
 
 /** A scorer that asks the registry by itself so rarely that only announcements count. */
