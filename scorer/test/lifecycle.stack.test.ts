@@ -37,6 +37,7 @@ const folder = mkdtempSync(join(tmpdir(), 'lonetree-lifecycle-'));
 const scorerIds = ['first', 'second'];
 const ledgers: string[] = [];
 const children: Bun.Subprocess[] = [];
+const servers: { stop(): Promise<void> }[] = [];
 
 let kafka: Kafka;
 let database: Postgres;
@@ -50,7 +51,12 @@ let load: ReturnType<typeof startLoad>;
 let shiftedAtMs: number;
 
 beforeAll(async () => {
-  [kafka, database, mlflow] = await Promise.all([startKafka(), startPostgres(), startMlflow()]);
+  [kafka, database, mlflow] = await Promise.all([
+    toBeStopped(startKafka()),
+    toBeStopped(startPostgres()),
+    toBeStopped(startMlflow()),
+    trainFirst(),
+  ]);
   environment = {
     KAFKA_BROKERS: kafka.brokers,
     DATABASE_URL: database.url,
@@ -67,15 +73,21 @@ beforeAll(async () => {
     { name: 'readings.dead-letter', partitions: 1 },
     { name: 'model-updates', partitions: 1 },
   ]);
-  [airflow] = await Promise.all([startAirflow({ env: environment }), startScorers()]);
+  [airflow] = await Promise.all([toBeStopped(startAirflow({ env: environment })), startScorers()]);
 }, 240_000);
 afterAll(async () => {
   for (const child of children) child.kill('SIGKILL');
   await Promise.all(children.map(({ exited }) => exited));
-  await Promise.all([sql.end(), airflow.stop(), mlflow.stop(), kafka.stop()]);
-  await database.stop();
+  await sql.end({ timeout: 1 });
+  await Promise.all(servers.map((server) => server.stop()));
   rmSync(folder, { recursive: true });
 }, 60_000);
+
+async function toBeStopped<T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> {
+  const server = await starting;
+  servers.push(server);
+  return server;
+}
 
 function start(log: string, program: string, args: readonly string[], env: Record<string, string> = {}) {
   const child = Bun.spawn([process.execPath, join(repository, program), ...args], {
@@ -97,23 +109,31 @@ async function lonetree(...args: string[]): Promise<Record<string, unknown>> {
 
 /** Scorers that have a champion, and readings for them. */
 async function startScorers(): Promise<void> {
-  await registerFirstChampion();
+  await promoteFirst();
   scorers = scorerIds.map(startScorer);
   await Promise.all(scorers.map((scorer) => scorer.isReady()));
   load = startLoad('usual', []);
 }
 
-/** Trained on what the simulator measures before anything shifts. */
-async function registerFirstChampion(): Promise<void> {
-  const [rows, model, sklearn] = ['rows.csv', 'first.forest', 'first.skops'].map((name) =>
-    join(folder, name),
-  ) as [string, string, string];
+const first = {
+  rows: join(folder, 'rows.csv'),
+  model: join(folder, 'first.forest'),
+  sklearn: join(folder, 'first.skops'),
+};
+
+/** On what the simulator measures before anything shifts. */
+async function trainFirst(): Promise<void> {
+  const { rows, model, sklearn } = first;
   const readings = ['--readings', String(trainingReadings), '--seed', '3', '--faults', 'none'];
   await start('training.log', 'simulator/src/main.ts', ['--to', 'csv', '--output', rows, ...readings]).exited;
   const output = ['--output', model, '--save-sklearn', sklearn];
-  await lonetree('train', '--input', rows, '--features', features, ...output);
-  const source = ['--sklearn', sklearn, '--model', model, '--rows', rows];
-  expect(await lonetree('register', ...source)).toMatchObject({ name: 'lonetree', version: '1' });
+  await runPython(['-m', 'lonetree_ml', 'train', '--input', rows, '--features', features, ...output]);
+}
+
+async function promoteFirst(): Promise<void> {
+  const { rows, model, sklearn } = first;
+  const registered = await lonetree('register', '--sklearn', sklearn, '--model', model, '--rows', rows);
+  expect(registered).toMatchObject({ name: 'lonetree', version: '1' });
   const promoted = await lonetree('promote', '--version', '1', '--force', '--why', 'the first one');
   expect(promoted).toMatchObject({ promoted: '1', replaced: null });
 }
