@@ -82,26 +82,62 @@ export let testRows: usize = 0;
 let file: usize = 0;
 let fileSize: usize = 0;
 
-/** Checks `size` bytes at `at` and readies them for scoring, all but the self-test. Answers a refusal or 0. */
-export function readForest(at: usize, size: usize): i32 {
+/** Instead of a refusal: there is more to do. */
+export const unfinished: i32 = -1;
+/** Of one step, which must not hold up others that score: well below a millisecond, and a few before it is compiled. */
+const bytesPerStep: usize = 1 << 15;
+const nodesPerStep: u32 = 1 << 11;
+
+namespace Stage {
+  export const checksum: u32 = 0;
+  export const header: u32 = 1;
+  export const nodeValues: u32 = 2;
+  export const trees: u32 = 3;
+  export const rest: u32 = 4;
+}
+let stage: u32 = Stage.checksum;
+/** Bytes, nodes or trees of the stage that are done. */
+let stageDone: u32 = 0;
+
+/** Begins with `size` bytes at `at`: `readSome` then checks them. Answers a refusal or 0. */
+export function startForest(at: usize, size: usize): i32 {
   file = at;
   fileSize = size;
-  let refusal = readHeader();
-  if (refusal == 0) refusal = checkSectionTable();
-  if (refusal == 0) refusal = readNames();
-  if (refusal == 0) refusal = readTrees();
-  if (refusal == 0) refusal = readGuards();
+  enter(Stage.checksum);
+  if (fileSize < headerSize) return refuse(Refusal.size, fileSize);
+  if (load<u32>(file) != 0x454e4f4c || load<u32>(file, 4) != 0x45455254) return refuse(Refusal.magic, 0);
+  if (load<u32>(file, 8) != 1) return refuse(Refusal.version, load<u32>(file, 8));
+  if (<usize>load<u32>(file, 16) != fileSize) return refuse(Refusal.size, load<u32>(file, 16));
+  return startChecksum() ? Refusal.none : refuse(Refusal.memory, 0);
+}
+
+/** Checks a piece more of the file, and readies it for scoring, all but the self-test. Answers `unfinished`, a refusal or 0. */
+export function readSome(): i32 {
+  if (stage == Stage.checksum) return checkBytes();
+  if (stage == Stage.header) return readBeforeTrees();
+  if (stage == Stage.nodeValues) return checkNodeValues();
+  if (stage == Stage.trees) return readTrees();
+  let refusal = readGuards();
   if (refusal == 0) refusal = checkSummary();
   if (refusal == 0) refusal = readTest();
   return refusal;
 }
 
+function enter(next: u32): i32 {
+  stage = next;
+  stageDone = 0;
+  return unfinished;
+}
+
+function readBeforeTrees(): i32 {
+  let refusal = readHeader();
+  if (refusal == 0) refusal = checkSectionTable();
+  if (refusal == 0) refusal = readNames();
+  if (refusal == 0) refusal = findTrees();
+  return refusal == 0 ? enter(Stage.nodeValues) : refusal;
+}
+
 function readHeader(): i32 {
-  if (fileSize < headerSize) return refuse(Refusal.size, fileSize);
-  if (load<u32>(file) != 0x454e4f4c || load<u32>(file, 4) != 0x45455254) return refuse(Refusal.magic, 0);
-  if (load<u32>(file, 8) != 1) return refuse(Refusal.version, load<u32>(file, 8));
-  if (<usize>load<u32>(file, 16) != fileSize) return refuse(Refusal.size, load<u32>(file, 16));
-  if (checksum(file, fileSize) != load<u32>(file, 12)) return refuse(Refusal.checksum, 12);
   if (load<u32>(file, 44) > 1) return refuse(Refusal.header, 44);
   if (load<u64>(file, 72) != 0 || load<u64>(file, 80) != 0 || load<u64>(file, 88) != 0)
     return refuse(Refusal.header, 72);
@@ -142,21 +178,34 @@ function isThresholdOfOffset(): bool {
   return Math.abs(-(2 ** (-sumThreshold / denominator)) - offset) <= tolerance;
 }
 
-/** CRC-32 of IEEE 802.3 with the four bytes at 12 taken as zero. */
-function checksum(at: usize, size: usize): u32 {
-  const table = allocate(256 * 4);
-  if (table == 0) return ~load<u32>(file, 12);
+let checksumTable: usize = 0;
+let checksum: u32 = 0;
+
+function startChecksum(): bool {
+  checksum = 0xffffffff;
+  checksumTable = allocate(256 * 4);
+  if (checksumTable == 0) return false;
   for (let n: u32 = 0; n < 256; n++) {
     let c = n;
     for (let bit = 0; bit < 8; bit++) c = c & 1 ? 0xedb88320 ^ (c >>> 1) : c >>> 1;
-    store<u32>(table + ((<usize>n) << 2), c);
+    store<u32>(checksumTable + ((<usize>n) << 2), c);
   }
-  let crc: u32 = 0xffffffff;
-  for (let i: usize = 0; i < size; i++) {
-    const byte: u32 = i >= 12 && i < 16 ? 0 : load<u8>(at + i);
+  return true;
+}
+
+/** CRC-32 of IEEE 802.3 with the four bytes at 12 taken as zero. */
+function checkBytes(): i32 {
+  const table = checksumTable;
+  const end = min(<usize>stageDone + bytesPerStep, fileSize);
+  let crc = checksum;
+  for (let i = <usize>stageDone; i < end; i++) {
+    const byte: u32 = i >= 12 && i < 16 ? 0 : load<u8>(file + i);
     crc = load<u32>(table + ((<usize>((crc ^ byte) & 0xff)) << 2)) ^ (crc >>> 8);
   }
-  return ~crc;
+  checksum = crc;
+  stageDone = <u32>end;
+  if (end < fileSize) return unfinished;
+  return ~crc == load<u32>(file, 12) ? enter(Stage.header) : refuse(Refusal.checksum, 12);
 }
 
 /** Sections in ascending order, at multiples of 8, inside the file, not overlapping, no id twice, zeros in between. */
@@ -235,12 +284,17 @@ function readNames(): i32 {
   return at == end ? 0 : refuse(Refusal.sectionLength, FEAT);
 }
 
-function readTrees(): i32 {
+let fileNodes: usize = 0;
+/** u8 per node of the tree that is being read. */
+let depths: usize = 0;
+let deepest: u32 = 0;
+
+function findTrees(): i32 {
   const nodeCount = load<u32>(file, 40);
   treeStarts = section(TREE);
   if (treeStarts == 0) return refuse(Refusal.sectionMissing, TREE);
   if (sectionLength != (<usize>treeCount + 1) << 2) return refuse(Refusal.sectionLength, TREE);
-  const fileNodes = section(NODE);
+  fileNodes = section(NODE);
   if (fileNodes == 0) return refuse(Refusal.sectionMissing, NODE);
   if (<u64>sectionLength != <u64>nodeCount * nodeSize) return refuse(Refusal.sectionLength, NODE);
   nodeValues = section(VALU);
@@ -248,26 +302,43 @@ function readTrees(): i32 {
   if (<u64>sectionLength != (<u64>nodeCount) << 3) return refuse(Refusal.sectionLength, VALU);
   nodes = allocate(<usize>nodeCount * nodeSize);
   treeDepths = allocate(treeCount);
-  const depths = allocate(0x10000);
-  if (nodes == 0 || treeDepths == 0 || depths == 0) return refuse(Refusal.memory, 0);
-  for (let i: u32 = 0; i < nodeCount; i++) {
+  depths = allocate(0x10000);
+  deepest = 0;
+  return nodes == 0 || treeDepths == 0 || depths == 0 ? refuse(Refusal.memory, 0) : 0;
+}
+
+function checkNodeValues(): i32 {
+  const nodeCount = load<u32>(file, 40);
+  const end = min(stageDone + nodesPerStep, nodeCount);
+  for (let i = stageDone; i < end; i++) {
     const value = load<f64>(nodeValues + ((<usize>i) << 3));
     if (!isFinite(value) || value < 0)
       return refuse(Refusal.notFinite, nodeValues - file + ((<usize>i) << 3));
   }
+  stageDone = end;
+  if (end < nodeCount) return unfinished;
   if (load<u32>(treeStarts) != 0 || load<u32>(treeStarts + ((<usize>treeCount) << 2)) != nodeCount)
     return refuse(Refusal.treeTable, 0);
-  let deepest: u32 = 0;
-  for (let t: u32 = 0; t < treeCount; t++) {
-    const start = load<u32>(treeStarts + ((<usize>t) << 2));
-    const end = load<u32>(treeStarts + ((<usize>t) << 2), 4);
+  return enter(Stage.trees);
+}
+
+/** As many trees as have `nodesPerStep` nodes, at least one. */
+function readTrees(): i32 {
+  const nodeCount = load<u32>(file, 40);
+  const first = load<u32>(treeStarts + ((<usize>stageDone) << 2));
+  let end = first;
+  for (; stageDone < treeCount && end - first < nodesPerStep; stageDone++) {
+    const t = stageDone;
+    const start = end;
+    end = load<u32>(treeStarts + ((<usize>t) << 2), 4);
     if (end <= start || end > nodeCount || end - start > 0xffff) return refuse(Refusal.treeTable, t);
-    const refusal = readTree(fileNodes, start, end - start, depths);
+    const refusal = readTree(start, end - start);
     if (refusal != 0) return refusal;
     store<u8>(treeDepths + t, treeDepth);
     deepest = max(deepest, treeDepth);
   }
-  return deepest == load<u32>(file, 36) ? 0 : refuse(Refusal.depth, deepest);
+  if (stageDone < treeCount) return unfinished;
+  return deepest == load<u32>(file, 36) ? enter(Stage.rest) : refuse(Refusal.depth, deepest);
 }
 
 let treeDepth: u32 = 0;
@@ -275,7 +346,7 @@ let treeDepth: u32 = 0;
  * Breadth-first order leaves a node no choice of its children: the next two that are not taken yet. So one counter proves
  * that children follow their parents, stay inside the tree and have one parent each.
  */
-function readTree(fileNodes: usize, start: u32, count: u32, depths: usize): i32 {
+function readTree(start: u32, count: u32): i32 {
   let nextChild: u32 = 1;
   treeDepth = 0;
   store<u8>(depths, 0);

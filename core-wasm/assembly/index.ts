@@ -1,7 +1,16 @@
 // What the host may call. One instance holds one model and one block of readings; nothing is imported from the host.
 import { appendBatch, prepareBatches } from './batch';
 import { prepareCopy } from './copy';
-import { featureCount, Refusal, readForest, testCount, testRows, testSums } from './forest';
+import {
+  featureCount,
+  Refusal,
+  readSome,
+  startForest,
+  testCount,
+  testRows,
+  testSums,
+  unfinished,
+} from './forest';
 import { allocate, enlarge } from './memory';
 import { appendSpans, clearMessages } from './messages';
 import {
@@ -67,29 +76,45 @@ export function reserve(size: usize): usize {
   return allocate(size);
 }
 
-/** Checks the file, readies it for scoring and runs its self-test. Answers a refusal or 0. */
-export function loadForest(at: usize, size: usize): i32 {
-  const refusal = readForest(at, size);
-  if (refusal != 0) return refusal;
-  if (!prepareRows() || !prepareBatches() || !prepareVerdicts() || !prepareCopy()) return Refusal.memory;
-  return selfTest();
+let isRead: bool = false;
+/** Rows of the self-test that have passed. */
+let tested: u32 = 0;
+
+/** Begins to load the forest file that the host put at `at`: `loadSome` goes on. Answers a refusal or 0. */
+export function startLoading(at: usize, size: usize): i32 {
+  isRead = false;
+  tested = 0;
+  return startForest(at, size);
 }
 
-/** The file's own rows must get scikit-learn's sums, both in groups and one by one. */
-function selfTest(): i32 {
-  for (let done: u32 = 0; done < testCount; ) {
-    const count = min(testCount - done, rowCountMax);
-    if (!loadRows(testRows + ((<usize>done * featureCount) << 2), count)) return Refusal.memory;
-    const expected = testSums + ((<usize>done) << 3);
-    sumRows();
-    if (memory.compare(sums, expected, (<usize>count) << 3) != 0) return Refusal.selfTest;
-    const few = min(count, 3);
-    setRowCount(few);
-    sumRows();
-    if (memory.compare(sums, expected, (<usize>few) << 3) != 0) return Refusal.selfTest;
-    done += count;
-  }
+/** Checks a piece more of the file, readies it for scoring, and runs its self-test. Answers `unfinished`, a refusal or 0. */
+export function loadSome(): i32 {
+  if (isRead) return testSome(testRowsMin);
+  const refusal = readSome();
+  if (refusal != 0) return refusal;
+  if (!prepareRows() || !prepareBatches() || !prepareVerdicts() || !prepareCopy()) return Refusal.memory;
+  isRead = true;
+  return unfinished;
+}
+
+/** So few that they hold up nobody before their code is compiled, and enough to go through trees in groups. */
+const testRowsMin: u32 = 16;
+
+/** Up to `count` rows more of the file's own must get scikit-learn's sums, both in groups and one by one. */
+function testSome(count: u32): i32 {
+  count = min(min(testCount - tested, count), rowCountMax);
+  if (!loadRows(testRows + ((<usize>tested * featureCount) << 2), count)) return Refusal.memory;
+  const expected = testSums + ((<usize>tested) << 3);
+  sumRows();
+  if (memory.compare(sums, expected, (<usize>count) << 3) != 0) return Refusal.selfTest;
+  const few = min(count, 3);
+  setRowCount(few);
+  sumRows();
+  if (memory.compare(sums, expected, (<usize>few) << 3) != 0) return Refusal.selfTest;
   begin();
+  tested += count;
+  if (tested < testCount) return unfinished;
+  tested = 0;
   return Refusal.none;
 }
 
@@ -98,12 +123,15 @@ export function loadTables(at: usize, size: usize): bool {
   return readyTables(at, size);
 }
 
-/** Whether the self-test passes with the tables. Run often before they are used, so that their code is compiled by then. */
-export function testTables(): bool {
+/**
+ * Runs up to `count` rows more of the self-test with the tables: `unfinished`, a refusal, or 0 when all rows have passed once
+ * more. Run often before the tables are used, so that their code is compiled by then.
+ */
+export function testTables(count: u32): i32 {
   useTables(true);
-  const refusal = selfTest();
+  const refusal = testSome(count);
   useTables(false);
-  return refusal == Refusal.none;
+  return refusal;
 }
 
 /** Forgets the block. */

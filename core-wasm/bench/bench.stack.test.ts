@@ -49,6 +49,7 @@ test('each result says what was measured', () => {
   expect(report.decode.map(({ name }) => name)).toEqual(['wasm', 'bufbuild', 'protobufjs', 'json']);
   expect(report.messages.map(({ rows }) => rows)).toEqual([1, 64]);
   expect(Object.keys(report.versions)).toContain('sklearn');
+  expect(report.pause).toMatchObject([{ features: 3, trees: 100, samples: 256, loads: 1 }]);
 });
 
 test('the document’s part between the marks is rewritten, the rest is kept', () => {

@@ -8,6 +8,7 @@ import type { Engine } from '../src/index.ts';
 import { fullCases, quickCases } from './cases.ts';
 import { measureKernels, ownNames, pythonNames, webNames } from './kernel.ts';
 import { measureDecoders, measureWholeWay } from './messages.ts';
+import { measurePause, type PauseResult } from './pause.ts';
 import { startPythonPeers } from './python-peers.ts';
 import { type Report, toMarkdown } from './report.ts';
 import { installWebPeers, webMissing } from './web-peers.ts';
@@ -26,8 +27,8 @@ checked before it is timed; a wrong one ends the run with 1. JSON goes to stdout
 `;
 
 /** A repetition is long enough for many calls of most peers, and all of them together for a coffee. */
-const full = { repetitions: 7, seconds: 0.06, messageRepeats: 20_000 };
-const quick = { repetitions: 2, seconds: 0.02, messageRepeats: 500 };
+const full = { repetitions: 7, seconds: 0.06, messageRepeats: 20_000, loads: 9 };
+const quick = { repetitions: 2, seconds: 0.02, messageRepeats: 500, loads: 1 };
 
 function readOptions() {
   const { values } = parseArgs({
@@ -65,6 +66,7 @@ const loadWeb = await installWebPeers(options.names.some((name) => npmNames.incl
 const kernel: Report['kernel'][number][] = [];
 const decode: Report['decode'][number][] = [];
 const messages: Report['messages'][number][] = [];
+const pause: PauseResult[] = [];
 const versions: Record<string, string> = { bun: Bun.version };
 const missing: Record<string, string> = {};
 
@@ -76,6 +78,14 @@ for (const [index, chosen] of (options.quick ? quickCases : fullCases).entries()
   for (const [name, reason] of Object.entries(run.missing))
     missing[`${name}, ${chosen.features} features, ${chosen.trees} × ${chosen.samples}`] = reason;
   if (index === 0) await measureMessages(run.engines);
+  const { features, trees, samples } = chosen;
+  if (features === 3 && samples === 256)
+    pause.push({
+      features,
+      trees,
+      samples,
+      ...(await measurePause(readForest(), { ...options, rows: readRows() })),
+    });
 }
 python.stop();
 
@@ -91,6 +101,7 @@ const report: Report = {
   kernel,
   decode,
   messages,
+  pause,
 };
 const markdown = toMarkdown(report);
 console.error(markdown);
@@ -98,13 +109,21 @@ writeMarkdown?.(markdown);
 if (options.json === undefined) console.log(JSON.stringify(report));
 else await Bun.write(options.json, `${JSON.stringify(report, null, 1)}\n`);
 
+/** The forest of the case that was measured last, and its rows. */
+function readForest(): Uint8Array {
+  return readFileSync(join(folder, 'model.forest'));
+}
+function readRows(): Float32Array {
+  return new Float32Array(Uint8Array.from(readFileSync(join(folder, 'rows.f32'))).buffer);
+}
+
 /** Decoders, and the whole way through the fastest engine. */
 async function measureMessages(engines: ReadonlyMap<string, Engine>): Promise<void> {
   const engine = (engines.get('grid') ?? engines.get('cells') ?? engines.get('walk')) as Engine;
   const isWanted = options.names.includes('protobufjs');
   if (isWanted && loadWeb === null) missing.protobufjs = webMissing;
   const loadProtobuf = isWanted ? loadWeb : null;
-  const values = new Float32Array(Uint8Array.from(readFileSync(join(folder, 'rows.f32'))).buffer);
+  const values = readRows();
   for (const rows of options.quick ? [64] : [1, 64, 1_000])
     decode.push(...(await measureDecoders({ ...options, engine, values, rows, loadWeb: loadProtobuf })));
   for (const rows of options.quick ? [1, 64] : [1, 64, 1_000])

@@ -1,6 +1,7 @@
 // What was measured, as tables: for the terminal and for docs/BENCHMARKS.md.
 import type { KernelResult } from './kernel.ts';
 import type { DecodeResult, WholeWay } from './messages.ts';
+import type { PauseResult } from './pause.ts';
 
 export type Report = {
   readonly machine: { readonly cpu: string; readonly cores: number; readonly platform: string };
@@ -11,11 +12,12 @@ export type Report = {
   readonly kernel: readonly KernelResult[];
   readonly decode: readonly DecodeResult[];
   readonly messages: readonly WholeWay[];
+  readonly pause: readonly PauseResult[];
 };
 
 export type Target = {
   readonly what: string;
-  readonly unit: '×' | 'µs' | '%';
+  readonly unit: '×' | 'µs' | 'ms' | '%';
   readonly goal: number;
   /** Absent when a part of it was not measured. */
   readonly measured?: number;
@@ -26,7 +28,7 @@ const onnxNames = ['onnxruntime-single', 'onnxruntime-skl2onnx'];
 type Place = { readonly features?: number; readonly size?: string; readonly batch: number };
 
 /** The figures that the design is held to. */
-export function targetsOf({ kernel, decode, messages }: Report): Target[] {
+export function targetsOf({ kernel, decode, messages, pause }: Report): Target[] {
   const times = (names: readonly string[], { features = 3, size = '100 × 256', batch }: Place) =>
     kernel
       .filter((result) => names.includes(result.name) && result.features === features)
@@ -90,6 +92,11 @@ export function targetsOf({ kernel, decode, messages }: Report): Target[] {
     ratio('walk vs best onnxruntime', 3.5, [onnxNames, ['walk']], small),
     { what: 'Protobuf bytes → scores, 1 row, p50', unit: 'µs', goal: 1, ...p50(1) },
     { what: 'Protobuf bytes → scores, 64 rows, p50', unit: 'µs', goal: 16, ...p50(64) },
+    ...[100, 1_000].map((trees): Target => {
+      const what = `longest pause of scoring while a model of ${trees} × 256 is loaded`;
+      const maxMs = pause.find((result) => result.trees === trees)?.maxMs;
+      return { what, unit: 'ms', goal: 5, ...(maxMs === undefined ? {} : { measured: maxMs }) };
+    }),
     { what: 'share of decoding in decoding and scoring, 1,000 rows', unit: '%', goal: 10, ...share },
   ];
 }
@@ -107,7 +114,7 @@ const table = (head: readonly string[], lines: readonly (readonly string[])[]) =
 const number = (value: number) => value.toLocaleString('en', { maximumSignificantDigits: 3 });
 
 export function toMarkdown(report: Report): string {
-  const { machine, versions, missing, repetitions, kernel, decode, messages } = report;
+  const { machine, versions, missing, repetitions, kernel, decode, messages, pause } = report;
   const forests = [...new Set(kernel.map(forestOf))];
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.platform}; one thread each. Medians of ${repetitions} interleaved`,
@@ -141,6 +148,18 @@ export function toMarkdown(report: Report): string {
     ...table(
       ['readings a message', 'p50', 'p99'],
       messages.map(({ rows, p50Us, p99Us }) => [number(rows), number(p50Us), number(p99Us)]),
+    ),
+    '',
+    'The longest pause between two blocks while another model is loaded and its tables are built in the same process, and in as',
+    'long a time without, milliseconds:',
+    '',
+    ...table(
+      ['model', 'loads', 'median', 'maximum', 'without, median', 'without, maximum'],
+      pause.map(({ trees, samples, loads, ...ms }) => [
+        `${trees} trees × ${samples}`,
+        String(loads),
+        ...[ms.medianMs, ms.maxMs, ms.idleMedianMs, ms.idleMaxMs].map(number),
+      ]),
     ),
     '',
     `Versions: ${Object.entries(versions)

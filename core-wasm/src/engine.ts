@@ -1,4 +1,5 @@
 // The host of the WebAssembly module: loads a forest, hands messages over, shows the results. It computes nothing itself.
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { type Block, ScoredBlock } from './block.ts';
@@ -28,10 +29,13 @@ export type Appended =
 /** What the module's `append` answers instead of a number of readings; see assembly/batch.ts. */
 const appendRejected = -1;
 const appendFull = -2;
-/** Tables are copied in pieces, and scoring goes on in between. */
-const copySizeMax = 1 << 20;
-/** Self-tests until the runtime has compiled what it runs. */
+/** What the module's steps answer while there is more to do; see assembly/forest.ts. */
+const unfinished = -1;
+/** Large things are copied and digested in pieces, and scoring goes on in between. */
+const pieceSize = 1 << 18;
+/** Self-tests until the runtime has compiled what it runs; the first ones in pieces of so many rows, and then of more. */
 const warmUpCount = 60;
+const warmUpRowsMin = 16;
 /** Messages that lie in one piece of memory, with what is between them, are copied at once: so many bytes of them. */
 const runSizeMax = 1 << 20;
 const shownNameSizeMax = 80;
@@ -54,14 +58,14 @@ export class Engine {
   /** All of the module's memory, anew whenever it has grown. */
   #memory = new Uint8Array(0);
 
-  private constructor(kernel: Kernel, file: { readonly at: number; readonly size: number }) {
+  private constructor(kernel: Kernel, file: { readonly at: number; readonly size: number }, model: Model) {
     this.#kernel = kernel;
     this.#file = file;
-    this.model = readModel(this.#forest());
+    this.model = model;
     this.rowCountMax = kernel.rowCountMax.value >>> 0;
   }
 
-  /** Checks the file, runs its self-test and readies it for scoring. Throws ForestRefused. */
+  /** Checks the file, runs its self-test and readies it for scoring, in steps that hold up nobody. Throws ForestRefused. */
   static async load(forest: Uint8Array): Promise<Engine> {
     if (forest.length > forestSizeMax)
       throw new ForestRefused('size', `it has ${forest.length} bytes; the most is ${forestSizeMax}.`);
@@ -69,10 +73,20 @@ export class Engine {
     const kernel = instance.exports as unknown as Kernel;
     const at = kernel.reserve(forest.length) >>> 0;
     if (at === 0) throw new ForestRefused('memory', 'there is not enough memory to load it.');
-    new Uint8Array(kernel.memory.buffer, at, forest.length).set(forest);
-    const code = kernel.loadForest(at, forest.length);
+    const hash = createHash('sha256');
+    for await (const [from, end] of pieces(forest.length)) {
+      const piece = forest.subarray(from, end);
+      new Uint8Array(kernel.memory.buffer, at + from).set(piece);
+      hash.update(piece);
+    }
+    let code = kernel.startLoading(at, forest.length);
+    for (let isBegun = false; code === unfinished || (code === 0 && !isBegun); isBegun = true) {
+      await setImmediate();
+      code = kernel.loadSome();
+    }
     if (code !== 0) throw forestRefusal(code, kernel.refusalPlace() >>> 0);
-    return new Engine(kernel, { at, size: forest.length });
+    const file = new Uint8Array(kernel.memory.buffer, at, forest.length);
+    return new Engine(kernel, { at, size: forest.length }, readModel(file, hash.digest('hex')));
   }
 
   /** How path-length sums are found: along the trees, or by look-ups. All give the same bits. */
@@ -87,22 +101,27 @@ export class Engine {
    */
   async accelerate(engines: readonly TableEngine[] = ['grid', 'cells']): Promise<boolean> {
     const kernel = this.#kernel;
-    const built = await buildTablesAside(this.#forest().slice(), engines);
+    const forest = new Uint8Array(this.#file.size);
+    // Scoring may move the module's memory in between: looked up anew each time.
+    for await (const [from, end] of pieces(forest.length))
+      forest.set(this.#forest().subarray(from, end), from);
+    const built = await buildTablesAside(forest, engines);
     if (built === null) return false;
     const { engine, tables } = built;
     const reserved = kernel.reserve(tables.byteLength + lineSize) >>> 0;
     if (reserved === 0) return false;
     const at = Math.ceil(reserved / lineSize) * lineSize;
-    for (let from = 0; from < tables.byteLength; from += copySizeMax) {
-      const piece = new Uint8Array(tables, from, Math.min(copySizeMax, tables.byteLength - from));
-      new Uint8Array(kernel.memory.buffer, at + from, piece.length).set(piece);
-      await setImmediate();
-    }
+    for await (const [from, end] of pieces(tables.byteLength))
+      new Uint8Array(kernel.memory.buffer, at + from).set(new Uint8Array(tables, from, end - from));
     if (kernel.loadTables(at, tables.byteLength) === 0) return false;
     for (let count = 0; count < warmUpCount; count += 1) {
-      if (kernel.testTables() === 0)
-        throw new Error(`assertion failed: the ${engine} tables fail the model's self-test`);
-      await setImmediate();
+      const rowCount = Math.min(warmUpRowsMin * 2 ** count, this.rowCountMax);
+      for (let code = unfinished; code !== 0; ) {
+        code = kernel.testTables(rowCount);
+        if (code !== 0 && code !== unfinished)
+          throw new Error(`assertion failed: the ${engine} tables fail the model's self-test`);
+        await setImmediate();
+      }
     }
     kernel.useTables(true);
     this.#scoring = engine;
@@ -225,6 +244,14 @@ export class Engine {
       name: utf8.decode(new Uint8Array(kernel.memory.buffer, kernel.rejectionNamePlace() >>> 0, nameSize)),
       features: this.model.features,
     });
+  }
+}
+
+/** From where to where, one piece after the other, with time for others in between. */
+async function* pieces(size: number): AsyncGenerator<readonly [from: number, end: number], void> {
+  for (let from = 0; from < size; from += pieceSize) {
+    yield [from, Math.min(from + pieceSize, size)];
+    await setImmediate();
   }
 }
 

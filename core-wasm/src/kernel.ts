@@ -4,10 +4,11 @@ import type { CopyKernel } from './copy.ts';
 export type Kernel = {
   readonly memory: WebAssembly.Memory;
   reserve(size: number): number;
-  loadForest(at: number, size: number): number;
+  startLoading(at: number, size: number): number;
+  loadSome(): number;
   refusalPlace(): number;
   loadTables(at: number, size: number): number;
-  testTables(): number;
+  testTables(rowCount: number): number;
   useTables(isUsed: boolean): void;
   begin(): void;
   reserveInput(size: number): number;

@@ -1,5 +1,4 @@
 // What a forest file says about itself: for people, for the API and for naming reasons. Scoring does not need it.
-import { createHash } from 'node:crypto';
 import { ForestRefused } from './refusals.ts';
 
 export type Model = {
@@ -35,7 +34,7 @@ export type TrainingSummary = {
 const headerSize = 96;
 
 /** Reads a file that the module has checked. Throws ForestRefused for names or META that are no text. */
-export function readModel(forest: Uint8Array): Model {
+export function readModel(forest: Uint8Array, sha256: string): Model {
   const view = new DataView(forest.buffer, forest.byteOffset, forest.byteLength);
   const sections = readSections(forest, view);
   const featureCount = view.getUint32(24, true);
@@ -44,7 +43,7 @@ export function readModel(forest: Uint8Array): Model {
   const summary = sections.get('SUMM');
   const meta = sections.get('META');
   return {
-    sha256: createHash('sha256').update(forest).digest('hex'),
+    sha256,
     features,
     units,
     treeCount: view.getUint32(28, true),

@@ -34,7 +34,7 @@ beforeEach(async () => {
     uri: mlflow.uri,
     name: 'lonetree',
     forestSizeMax: 1 << 20,
-    answerDeadlineMs: 100,
+    answerDeadlineMs: 500,
     downloadDeadlineMs: 60_000,
     tryCount: 1,
     retry: { firstMs: 1, maxMs: 1 },

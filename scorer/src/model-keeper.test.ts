@@ -66,7 +66,7 @@ function createKeeper(follows: 'registry' | 'file' = 'registry'): ModelKeeper {
     uri: mlflow.uri,
     name: 'lonetree',
     forestSizeMax: 1 << 20,
-    answerDeadlineMs: 100,
+    answerDeadlineMs: 500,
     downloadDeadlineMs: 5_000,
     tryCount: 2,
     retry: { firstMs: 1, maxMs: 1 },
@@ -182,7 +182,7 @@ describe('starting', () => {
       source: 'file',
       sha256: digest(shippedForest()),
     });
-    expect(keeper.state().lastFailure?.what).toContain('100 ms');
+    expect(keeper.state().lastFailure?.what).toContain('500 ms');
     mlflow.fault = null;
     promote('5', retrained(5));
     expect(await keeper.look(byPoll)).toBe(true);
@@ -237,7 +237,9 @@ describe('starting', () => {
 
   test('takes any features; without any model it fails and says all that was tried', async () => {
     promote('4', withOtherFeature());
-    expect((await start()).state().active?.engine.model.features).toContain('pitch');
+    const keeper = await start();
+    expect(keeper.state().active?.engine.model.features).toContain('pitch');
+    await keeper.stop();
     mlflow.aliases.clear();
     rmSync(join(folder, 'models'), { recursive: true });
     writeFileSync(modelFile, 'no forest');

@@ -6,10 +6,19 @@ import type { Answer, Question } from './worker.ts';
 
 export { lineSize, type TableEngine } from './layout.ts';
 
-/** Tables of the first engine that the forest fits; null when it fits none or gains nothing. Rejects when the thread fails. */
-export async function buildTablesAside(forest: Uint8Array, engines: readonly TableEngine[]): Promise<Answer> {
+/**
+ * Tables of the first engine that the forest fits; null when it fits none or gains nothing. Rejects when the thread fails.
+ * The thread takes the forest's buffer, which is all its.
+ */
+export async function buildTablesAside(
+  forest: Uint8Array<ArrayBuffer>,
+  engines: readonly TableEngine[],
+): Promise<Answer> {
   const workerData: Question = { forest, engines };
-  const worker = new Worker(new URL('worker.ts', import.meta.url), { workerData });
+  const worker = new Worker(new URL('worker.ts', import.meta.url), {
+    workerData,
+    transferList: [forest.buffer],
+  });
   try {
     const ended = once(worker, 'exit').then(() => {
       throw new Error('The thread that builds tables ended without an answer.');
