@@ -2,6 +2,7 @@
 export { type Airflow, type AirflowService, type DagRun, startAirflow } from './airflow.ts';
 export { buildDefaultModel } from './default-model.ts';
 export { projectFolder, toolsFolder } from './folders.ts';
+export { launchHttp } from './http.ts';
 export { ensurePackages } from './install.ts';
 export { type Kafka, startKafka } from './kafka.ts';
 export { openMarkedPart } from './marks.ts';

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from lonetree_ml.arguments import UsageError
-from lonetree_ml.table import InputError
+from lonetree_ml.service import ServiceError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -32,20 +32,17 @@ UNDEFINED = "a scorer that uses this database makes the tables when it starts"
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare how the database is found."""
     parser.add_argument(
-        "--database-url", metavar="URL", help="PostgreSQL of the scorers (default: the environment's DATABASE_URL)"
+        "--database-url",
+        default=os.environ.get("DATABASE_URL") or None,
+        metavar="URL",
+        help="PostgreSQL of the scorers (default: DATABASE_URL)",
     )
-
-
-def url_of(options: Namespace) -> str | None:
-    """Where the database is, if anything says so."""
-    url: str | None = options.database_url or os.environ.get("DATABASE_URL")
-    return url
 
 
 @contextmanager
 def connected(options: Namespace) -> Iterator[Connection]:
-    """Connect, in autocommit and with times in UTC. What goes wrong with the database becomes an InputError."""
-    url = url_of(options)
+    """Connect, in autocommit and with times in UTC. What goes wrong with the database becomes a ServiceError."""
+    url = options.database_url
     if url is None:
         raise UsageError("give --database-url or set DATABASE_URL")
     try:
@@ -58,12 +55,9 @@ def connected(options: Namespace) -> Iterator[Connection]:
         ) as connection:
             yield connection
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
-        raise InputError(f"PostgreSQL at {_place(url)}: {str(error).splitlines()[0]}; {UNDEFINED}.") from error
-    except psycopg.OperationalError as error:
-        reason = str(error).strip().replace("\n", " ")
-        raise InputError(f"PostgreSQL at {_place(url)} cannot be used: {reason}") from error
+        raise ServiceError(f"PostgreSQL at {_place(url)}: {str(error).splitlines()[0]}; {UNDEFINED}.") from error
     except psycopg.Error as error:
-        raise InputError(f"PostgreSQL at {_place(url)}: {str(error).splitlines()[0]}") from error
+        raise ServiceError(f"PostgreSQL at {_place(url)} fails: {' '.join(str(error).split())}") from error
 
 
 def _place(url: str) -> str:

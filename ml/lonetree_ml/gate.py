@@ -65,7 +65,7 @@ def check(
     challenger: Forest, champion: Forest | None, rows: NDArray[np.floating], labels: NDArray[np.int64] | None = None
 ) -> list[Check]:
     """All checks; the challenger passes when each does. `rows`: (rows, features) of the challenger; labels 0 or 1."""
-    shape = [_schema(challenger, champion), _size(challenger)]
+    shape = [schema(challenger, champion), _size(challenger)]
     if not shape[0].passed:
         return shape
     cleaned = clean(rows)
@@ -93,7 +93,8 @@ def faults_of(rows: Floats, count: int = FAULTS) -> Floats:
     return faults
 
 
-def _schema(challenger: Forest, champion: Forest | None) -> Check:
+def schema(challenger: Forest, champion: Forest | None) -> Check:
+    """Check that both read the same features in the same order."""
     features = list(challenger.features)
     if champion is None or features == list(champion.features):
         return Check("schema", passed=True, detail=f"features {', '.join(features)}")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from lonetree_ml.database import Connection
 
+QUERY_TEXT = "select values from prediction where time >= from and time < to, by hash of topic, partition, offset, row"
+"""What is read, for people; the times and the seed stand beside it."""
 STATIONS_MAX = 100_000
 HASHES = 2**64
 """Hashes are evenly spread over all 64-bit integers."""
