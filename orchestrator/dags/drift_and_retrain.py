@@ -6,7 +6,8 @@ trained on the readings in which the drift was found, and replaces the champion 
 `drift` → `retrain` → `gate` → shadow time → `promote` → `confirm` that every scorer runs it, else `roll_back`.
 
 It ends early, and successfully, when there is no drift, when it is one station's sensor, when the last promotion is too
-recent, or when the gate refuses the new model. It fails when a step fails, or when it had to roll back.
+recent, or when the gate refuses the new model. It fails when a step fails, when no scorer has scored with the challenger in
+the shadow time, or when it had to roll back.
 
 **From outside.** An event of the asset `retraining-wanted`, or a run with `{"retrain_anyway": true}`, retrains without
 drift; the gate is passed all the same. A run with `{"at": "2026-05-01T12:00:00Z"}` looks at the windows before that time.
@@ -56,7 +57,7 @@ with DAG(
             type="integer",
             minimum=0,
             maximum=86_400,
-            description="how long the challenger scores beside the champion",
+            description="how long the challenger scores beside the champion; 0: not at all",
         ),
     },
     tags=["lonetree", "model"],
@@ -94,6 +95,11 @@ with DAG(
         """Go on only with a model that passed."""
         return bool(verdict["passed"])
 
+    @task.short_circuit(ignore_downstream_trigger_rules=False)
+    def is_shadow_wanted(params: Any = None) -> bool:
+        """Skip the shadow, and only that, where there is no time for it."""
+        return bool(params["shadow_seconds"] > 0)
+
     shadow_time = DateTimeSensorAsync(
         task_id="shadow_time",
         target_time="{{ (ti.start_date + macros.timedelta(seconds=params.shadow_seconds)).isoformat() }}",
@@ -111,6 +117,7 @@ with DAG(
         retrain,
         gate,
         is_gate_passed(gate.output),
+        is_shadow_wanted(),
         shadow_time,
         shadow,
         release(VERSION, "retrained by {{ dag_run.run_id }}"),

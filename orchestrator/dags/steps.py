@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import TaskGroup, task
+from airflow.sdk import TaskGroup, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException
 
 DEFAULTS: dict[str, Any] = {
@@ -57,7 +57,13 @@ def release(version: str, why: str, *, promote_options: str = "") -> TaskGroup:
     """Promote a version and see that every scorer runs it; otherwise go back to the one before, and fail."""
     env = {"VERSION": version, "WHY": why}
     with TaskGroup("release") as group:
-        promote = lonetree("promote", f'promote --version "$VERSION" --why "$WHY" --by airflow {promote_options}', env=env)
+        promote = lonetree(
+            "promote",
+            f'promote --version "$VERSION" --why "$WHY" --by airflow {promote_options}',
+            env=env,
+            # A step before it may be left out.
+            trigger_rule=TriggerRule.NONE_FAILED,
+        )
         confirmation = confirm(version)
 
         @task.branch

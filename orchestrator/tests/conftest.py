@@ -16,6 +16,6 @@ os.environ |= {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
     "LONETREE_PYTHON": str(Path(__file__).parent / "stand_in.py"),
-    "SHADOW_SECONDS": "0",
+    "SHADOW_SECONDS": "1",
 }
 sys.path.insert(0, str(DAGS))

@@ -113,6 +113,11 @@ def test_somebody_may_ask_for_a_retraining_without_drift(run: Any) -> None:
     assert (done.state, done.commands) == ("success", LOOP)
 
 
+def test_without_shadow_time_there_is_no_shadow_and_the_rest_goes_on(run: Any) -> None:
+    done = run("drift_and_retrain", {"at": AT, "shadow_seconds": 0})
+    assert (done.state, done.commands) == ("success", [command for command in LOOP if command != "shadow"])
+
+
 def test_without_a_time_it_is_that_of_the_run(run: Any) -> None:
     done = run("drift_and_retrain", drift=DRIFTED | {"kind": "none"})
     assert done.calls[0][1] == "--at"

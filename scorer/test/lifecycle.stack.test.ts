@@ -22,15 +22,14 @@ import postgres, { type Sql } from 'postgres';
 import { compare, flawCount } from './chaos/checker.ts';
 
 const windowSeconds = 10;
-const readingsPerSecond = 60_000;
+const readingsPerSecond = 55_000;
 const readingsPerSecondMin = 50_000;
 const trainingReadings = 40_000;
-const verdictsOfNewVersionMin = 500_000;
 const features = 'temperature,humidity,sound';
 const deadlineMs = 60_000;
 const pollMs = 100;
-/** So much older may the newest stored reading of another partition be. */
-const partitionLagMs = 1_000;
+/** So long after it was measured a reading is in the topic: a station's message is full after a third of a second. */
+const sendingMs = 1_000;
 const repository = join(import.meta.dir, '..', '..');
 
 const folder = mkdtempSync(join(tmpdir(), 'lonetree-lifecycle-'));
@@ -48,7 +47,6 @@ let scorers: ReturnType<typeof startScorer>[];
 /** What the commands of lonetree_ml and the DAGs' tasks see. */
 let environment: Record<string, string>;
 let load: ReturnType<typeof startLoad>;
-let shiftedAtMs: number;
 
 beforeAll(async () => {
   [kafka, database, mlflow] = await Promise.all([
@@ -63,7 +61,7 @@ beforeAll(async () => {
     MLFLOW_TRACKING_URI: mlflow.url,
     DRIFT_WINDOW: `${windowSeconds}s`,
     DRIFT_COOL_DOWN: '1s',
-    SHADOW_SECONDS: '5',
+    SHADOW_SECONDS: '0',
     CONFIRM_TIMEOUT: '30s',
   };
   sql = postgres(database.url, { max: 1, onnotice() {} });
@@ -203,12 +201,23 @@ async function until<T>(what: string, look: () => Promise<T | undefined>): Promi
   throw new Error(`waited in vain: ${what}\n${logs.join('\n')}`);
 }
 
-/** Until what was measured before this time is stored, of every partition. */
-const storedUntil = (timeMs: number) =>
-  until(`readings until ${new Date(timeMs).toISOString()}`, async () => {
-    const [row] = await sql`select extract(epoch from max(time)) * 1000 as newest from prediction`;
-    return Number(row?.newest) > timeMs + partitionLagMs || undefined;
+/** Until all that the topic holds now is stored. */
+async function untilStored(): Promise<void> {
+  const ends = await topicRanges(kafka, 'readings');
+  await until('all is stored', async () => {
+    const positions = await sql`select partition, next_offset from consumer_offset`;
+    const nexts = new Map(positions.map((row) => [row.partition as number, BigInt(row.next_offset)]));
+    return ends.every(({ partition, end }) => (nexts.get(partition) ?? 0n) >= end) || undefined;
   });
+}
+
+/** Until two windows of readings measured from this time on are stored; answers the time at which the second one ends. */
+async function twoWindowsFrom(startMs: number): Promise<number> {
+  const at = startMs + 2 * windowSeconds * 1_000;
+  await Bun.sleep(at - Date.now() + sendingMs);
+  await untilStored();
+  return at;
+}
 
 const driftAt = (timeMs: number) =>
   lonetree(
@@ -227,50 +236,36 @@ async function verdicts(): Promise<Record<string, { rows: number; abnormal: numb
 const sent = { readings: 0 };
 
 test('while readings are what the champion was trained on, no drift is found', async () => {
-  const startMs = Date.now();
-  const at = startMs + 2 * windowSeconds * 1_000;
-  await storedUntil(at);
+  const at = await twoWindowsFrom(Date.now());
   expect(await driftAt(at)).toMatchObject({ drifted: false, kind: 'none' });
   expect(await Promise.all(scorers.map((scorer) => scorer.version()))).toEqual(['1', '1']);
 }, 120_000);
 
 test('a shift by one standard deviation is found in two windows, and leads to a model that every scorer runs', async () => {
   sent.readings += (await load.stop()).readings;
-  shiftedAtMs = Date.now();
+  const shiftedAtMs = Date.now();
   load = startLoad('shifted', ['--shift', 'temperature:1']);
-  const at = shiftedAtMs + 2 * windowSeconds * 1_000;
-  await storedUntil(at);
+  const at = await twoWindowsFrom(shiftedAtMs);
   const run = await airflow.runDag('drift_and_retrain', { at: new Date(at).toISOString() });
-  const { drift, retrain, gate, shadow } = run.results as Record<string, Record<string, unknown>>;
-  console.error(JSON.stringify({ drift, retrain, gate, shadow }));
+  const { drift, retrain, gate } = run.results as Record<string, Record<string, unknown>>;
+  console.error(JSON.stringify({ drift, retrain, gate }));
   expectState(run, 'success');
   expect(drift).toMatchObject({ drifted: true, kind: 'fleet' });
   expect(retrain).toMatchObject({ version: '2' });
   expect(gate).toMatchObject({ passed: true });
-  expect(Number(shadow?.rows)).toBeGreaterThan(0);
   expect(run.results['release.confirm']).toMatchObject({ confirmed: true });
   expect(await Promise.all(scorers.map((scorer) => scorer.version()))).toEqual(['2', '2']);
 }, 240_000);
 
 test('the new champion finds its readings ordinary', async () => {
-  const fromMs = Date.now();
-  const at = fromMs + 2 * windowSeconds * 1_000;
-  await storedUntil(at);
+  const at = await twoWindowsFrom(Date.now());
   expect(await driftAt(at)).toMatchObject({ drifted: false, kind: 'none' });
 }, 120_000);
 
 test('nothing was lost or stored twice under the load, and every verdict names its version', async () => {
-  await until('many verdicts of version 2', async () => {
-    return ((await verdicts())['2']?.rows ?? 0) >= verdictsOfNewVersionMin || undefined;
-  });
   const shifted = await load.stop();
   sent.readings += shifted.readings;
-  const ends = await topicRanges(kafka, 'readings');
-  await until('all is stored', async () => {
-    const positions = await sql`select partition, next_offset from consumer_offset`;
-    const nexts = new Map(positions.map((row) => [row.partition as number, BigInt(row.next_offset)]));
-    return ends.every(({ partition, end }) => nexts.get(partition) === end) || undefined;
-  });
+  await untilStored();
   for (const { child } of scorers) child.kill('SIGTERM');
   expect(await Promise.all(scorers.map(({ child }) => child.exited))).toEqual([0, 0]);
 
@@ -284,6 +279,8 @@ test('nothing was lost or stored twice under the load, and every verdict names i
   expect(stored).toBe(sent.readings);
   expect(comparison.readings).toBe(sent.readings);
   expect(Object.keys(versions)).toEqual(['1', '2']);
+  // It scored for two windows at least.
+  expect(versions['2']?.rows).toBeGreaterThan(windowSeconds * readingsPerSecondMin);
   // That it was under load is a condition of the test, not a result.
   expect(shifted.readingsPerSecond).toBeGreaterThanOrEqual(readingsPerSecondMin);
   for (const id of scorerIds) {
