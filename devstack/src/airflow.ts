@@ -20,6 +20,8 @@ export type DagRun = {
   readonly state: 'success' | 'failed';
   readonly tasks: Readonly<Record<string, string>>;
   readonly results: Readonly<Record<string, unknown>>;
+  /** For people: how long each task took. */
+  readonly durations: string;
   readonly log: string;
 };
 
@@ -63,7 +65,8 @@ export async function startAirflow(
       if (exitCode !== (result.state === 'success' ? 0 : 1)) {
         throw new Error(`airflow dags test ${dagId} ended with ${exitCode}:\n${result.log}`);
       }
-      process.stderr.write(`Running ${dagId} … ${result.state} in ${seconds(performance.now() - startMs)}\n`);
+      const duration = seconds(performance.now() - startMs);
+      process.stderr.write(`Running ${dagId} … ${result.state} in ${duration}: ${result.durations}\n`);
       return result;
     },
     serve: () => progress('Starting Airflow', () => serve(server, env)),
@@ -129,14 +132,18 @@ function lastRun(home: string, dagId: string): Omit<DagRun, 'log'> {
       .get(dagId) as { run_id: string; state: DagRun['state'] } | null;
     if (row === null) throw new Error(`Airflow has no run of ${dagId}.`);
     const read = <T>(sql: string) => database.query(sql).all(dagId, row.run_id) as T[];
-    const tasks = read<{ task_id: string; state: string }>(
-      'select task_id, state from task_instance where dag_id = ? and run_id = ?',
+    const tasks = read<{ task_id: string; state: string; duration: number | null }>(
+      'select task_id, state, duration from task_instance where dag_id = ? and run_id = ? order by start_date',
     );
     const results = read<{ task_id: string; value: string }>(
       `select task_id, value from xcom where dag_id = ? and run_id = ? and key = 'return_value'`,
     );
     return {
       state: row.state,
+      durations: tasks
+        .filter(({ duration }) => duration !== null)
+        .map(({ task_id: task, duration }) => `${task} ${seconds((duration ?? 0) * 1_000)}`)
+        .join(', '),
       tasks: Object.fromEntries(tasks.map(({ task_id: task, state }) => [task, state])),
       results: Object.fromEntries(results.map(({ task_id: task, value }) => [task, JSON.parse(value)])),
     };

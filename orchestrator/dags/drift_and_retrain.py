@@ -14,8 +14,8 @@ drift; the gate is passed all the same. A run with `{"at": "2026-05-01T12:00:00Z
 Without `at` it is the time after which the run may start, so a run that is cleared and repeated looks at the same readings.
 
 **Settings**, by environment: `DRIFT_SCHEDULE` (cron, `0 * * * *`), `DRIFT_WINDOW` (`1d`), `DRIFT_COOL_DOWN` (`2d`: two
-windows, so that nothing from before the last promotion is looked at), `RETRAIN_ROWS_MAX` (`200000`), `SHADOW_SECONDS`
-(`3600`), `CONFIRM_TIMEOUT` (`120s`), `DRIFT_REPORTS` (a folder for the report and the metrics; none).
+windows, so that nothing from before the last promotion is looked at), `DRIFT_ROWS_MAX` (`100000`), `RETRAIN_ROWS_MAX`
+(`200000`), `SHADOW_SECONDS` (`3600`), `CONFIRM_TIMEOUT` (`120s`), `DRIFT_REPORTS` (a folder for report and metrics; none).
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ with DAG(
     drift = lonetree(
         "drift",
         'drift --at "$AT" --window "${DRIFT_WINDOW:-1d}" --cool-down "${DRIFT_COOL_DOWN:-2d}"'
+        ' --rows-max "${DRIFT_ROWS_MAX:-100000}"'
         ' ${DRIFT_REPORTS:+--report "$DRIFT_REPORTS/drift.html" --metrics "$DRIFT_REPORTS/drift.prom"}',
         env={"AT": "{{ params.at or dag_run.run_after.isoformat() }}"},
         doc_md="Compares the two windows before `at` with the champion's training summary.",

@@ -83,7 +83,7 @@ def test_drift_leads_to_a_new_champion_that_every_scorer_runs(run: Any) -> None:
     assert done.state == "success"
     assert done.commands == LOOP
     drift, retrain, gate, shadow, promote, confirm = done.calls
-    assert drift[1:] == ["--at", AT, "--window", "1d", "--cool-down", "2d"]
+    assert drift[1:] == ["--at", AT, "--window", "1d", "--cool-down", "2d", "--rows-max", "100000"]
     assert retrain[1:] == [*SPAN, "--rows-max", "200000", "--register"]
     assert gate[1:] == ["--version", "7", *SPAN]
     assert shadow[1:] == ["--challenger", "7"]

@@ -25,6 +25,7 @@ const windowSeconds = 10;
 const readingsPerSecond = 55_000;
 const readingsPerSecondMin = 50_000;
 const trainingReadings = 40_000;
+const driftRowsMax = 20_000;
 const features = 'temperature,humidity,sound';
 const deadlineMs = 60_000;
 const pollMs = 100;
@@ -61,6 +62,8 @@ beforeAll(async () => {
     MLFLOW_TRACKING_URI: mlflow.url,
     DRIFT_WINDOW: `${windowSeconds}s`,
     DRIFT_COOL_DOWN: '1s',
+    DRIFT_ROWS_MAX: String(driftRowsMax),
+    RETRAIN_ROWS_MAX: '50000',
     SHADOW_SECONDS: '0',
     CONFIRM_TIMEOUT: '30s',
   };
@@ -221,8 +224,8 @@ async function twoWindowsFrom(startMs: number): Promise<number> {
 
 const driftAt = (timeMs: number) =>
   lonetree(
-    'drift',
-    ...['--at', new Date(timeMs).toISOString(), '--window', `${windowSeconds}s`, '--alias', 'champion'],
+    ...['drift', '--at', new Date(timeMs).toISOString(), '--window', `${windowSeconds}s`],
+    ...['--rows-max', String(driftRowsMax)],
   );
 
 /** Verdicts, and how many of them abnormal, by the version that gave them. */
