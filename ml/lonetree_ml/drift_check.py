@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lonetree_ml import database, drift, drift_metrics, drift_report, events, model_source
+from lonetree_ml import atomic_file, database, drift, drift_metrics, drift_report, events, model_source
 from lonetree_ml.arguments import SEED, Integer, duration, instant
-from lonetree_ml.atomic_file import replace_text
 from lonetree_ml.table import InputError
 from lonetree_ml.window import Span, iso, read
 
@@ -98,13 +97,16 @@ def run(options: Namespace) -> dict[str, Any]:
         }
         events.add_once(connection, "drift", _event(report), key=("at", "sha256"))
     if options.json is not None:
-        replace_text(Path(options.json), json.dumps(report, allow_nan=False) + "\n")
+        _write(options.json, json.dumps(report, allow_nan=False) + "\n")
     if options.metrics is not None:
-        replace_text(Path(options.metrics), drift_metrics.lines(report))
+        _write(options.metrics, drift_metrics.lines(report))
     if options.report is not None:
-        windows = [sample.window() for sample in samples]
-        replace_text(Path(options.report), drift_report.page(report, reference, windows))
+        _write(options.report, drift_report.page(report, reference, [sample.window() for sample in samples]))
     return report
+
+
+def _write(place: str, text: str) -> None:
+    atomic_file.replace(Path(place), text.encode())
 
 
 def _is_cooling_down(connection: database.Connection, verdict: drift.Verdict, at: datetime, within: timedelta) -> bool:

@@ -6,6 +6,8 @@ import subprocess
 
 # scikit-learn's threads gain nothing on these sizes and get in each other's way; set before it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# MLflow looks when it is imported.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
