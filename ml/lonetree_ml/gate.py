@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import poisson
 from sklearn.metrics import average_precision_score
 
 from lonetree_ml.judge import clean, judge
@@ -28,6 +29,8 @@ TREES_MIN = 50
 TRAINING_ROWS_MIN = 1_000
 ALERT_FACTOR = 3
 """The alert rate on ordinary readings may be this many times the nominal one, or as many times less."""
+CHANCE = 0.01
+"""A model at the least rate allowed has fewer alerts than are asked for in one of so many windows."""
 ALERTS_MIN = 20
 """With fewer alerts expected in the window its alert rate is chance."""
 FAULTS = 1_500
@@ -172,10 +175,12 @@ def _alert_rate(challenger: Forest, ordinary: Floats) -> Check:
     if len(ordinary) < needed:
         few = f"{len(ordinary):,} ordinary rows are too few for a nominal rate of {nominal:g}: {needed:,} are needed"
         return Check("alert rate", passed=False, detail=few)
-    rate = float(judge(challenger, ordinary).is_anomaly.mean())
-    least, most = nominal / ALERT_FACTOR, nominal * ALERT_FACTOR
-    found = f"{rate:.5f} of {len(ordinary):,} ordinary rows; allowed {least:.5f} to {most:.5f}"
-    return Check("alert rate", passed=least <= rate <= most, detail=found)
+    alerts = int(judge(challenger, ordinary).is_anomaly.sum())
+    # A few alerts less than the least are chance; many more than the most never are, for a model as it should be.
+    least = poisson.ppf(CHANCE, len(ordinary) * nominal / ALERT_FACTOR)
+    most = len(ordinary) * nominal * ALERT_FACTOR
+    found = f"{alerts:,} of {len(ordinary):,} ordinary rows; allowed at the rate {nominal:g}: {least:,.0f} to {most:,.0f}"
+    return Check("alert rate", passed=least <= alerts <= most, detail=found)
 
 
 @dataclass(frozen=True)

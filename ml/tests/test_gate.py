@@ -64,7 +64,7 @@ def test_too_few_rows_to_judge_the_alert_rate_are_refused_and_told(champion: For
 
 def test_a_challenger_that_alarms_all_the_time_or_never_is_refused(champion: Forest, challenger: Forest) -> None:
     often = replace(challenger, sum_threshold=challenger.sum_threshold * 1.3)
-    assert "allowed 0.00333 to 0.03000" in failed(gate.check(often, champion, rows(2)))["alert rate"]
+    assert "allowed at the rate 0.01: 3 to 90" in failed(gate.check(often, champion, rows(2)))["alert rate"]
     guards = challenger.guards
     assert guards is not None
     limits = guards.limits.copy()
