@@ -63,6 +63,7 @@ beforeEach(async () => {
       now: Date.now,
     }),
     keeper,
+    challenger: null,
     modelName: 'lonetree',
     scorer: 'scorer-1',
     adminToken,

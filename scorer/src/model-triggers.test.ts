@@ -20,6 +20,7 @@ function start(changes: Partial<TriggerOptions> = {}) {
       },
     },
     followed: { name: 'lonetree', alias: 'champion' },
+    challenger: null,
     updates: {
       follow(handle) {
         announce = handle;

@@ -44,6 +44,7 @@ function pipelineWith(parts: { broker: Partial<Broker>; store: Partial<Store>; e
     broker: { ...(parts.broker as Broker), reportPosition() {} },
     store: parts.store as Store,
     activeModel: () => ({ engine: parts.engine as Scoring, modelId: 1, version: '' }),
+    shadow: null,
     topics: { readings: 'readings', anomalies: 'anomalies', deadLetters: 'dead' },
     log: quietLog,
     observer: { stored() {}, dropped() {}, gapSkipped: (...gap) => gaps.push(gap) },
