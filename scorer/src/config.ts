@@ -153,8 +153,9 @@ export const bounds = {
   modelStartMs: 15_000,
   /** Who asked for another model is told by then, if only that it is still under way. */
   modelAnswerMs: 20_000,
-  /** Rows of one block that the challenger scores too, and rows after which blocks have their turn. */
-  shadowBlockRowsMax: 4_096,
+  /** Blocks that wait for the challenger, rows of one that it scores too, and rows after which other work has its turn. */
+  shadowWaitingMax: 3,
+  shadowBlockRowsMax: 8_192,
   shadowTurnRowsMax: 1_024,
   updatesFetchWaitMaxMs: 1_000,
   updatesRetryMs: 10_000,

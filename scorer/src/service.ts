@@ -197,6 +197,7 @@ function createComparison(
     store,
     topic: topics.readings,
     sampleRate,
+    waitingMax: bounds.shadowWaitingMax,
     blockRowsMax: bounds.shadowBlockRowsMax,
     turnRowsMax: bounds.shadowTurnRowsMax,
     log,

@@ -55,6 +55,7 @@ function makeShadow(changes: Partial<ShadowOptions> = {}): Shadow {
     },
     topic,
     sampleRate: 1,
+    waitingMax: 1,
     blockRowsMax: 1_000,
     turnRowsMax: 1_000,
     log: { warn: ({ err }: { err?: Error }) => warnings.push(err?.message ?? '') },
@@ -192,28 +193,31 @@ test('others have their turn after so many rows, and no message is cut', async (
   );
 });
 
-test('one block waits while the store is slow; further ones are left out and counted', async () => {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  gate = () => promise;
-  const shadow = makeShadow();
-  const samples = [0, 10, 20].map((from) => takeSample(shadow, scoreBlock(from, [2])));
-  shadow.compare(samples[0] as ShadowSample);
-  await Bun.sleep(5); // The first is being stored.
-  shadow.compare(samples[1] as ShadowSample);
-  shadow.compare(samples[2] as ShadowSample);
-  const late = scoreBlock(30, [3]);
-  expect(shadow.sample(late.verdicts, late.batches, 0)).toBeNull();
-  expect(dropped).toEqual([
-    ['behind', 2],
-    ['behind', 3],
-  ]);
-  resolve();
-  await until(() => counted.length === 2);
-  expect(stored.map(({ offset }) => offset)).toEqual([0, 0, 10, 10]);
-  shadow.compare(takeSample(shadow, scoreBlock(40, [1])));
-  await until(() => counted.length === 3);
-  expect(stored.at(-1)?.offset).toBe(40);
-});
+test.each([1, 3])(
+  'while the store is slow %i blocks wait in their order; further ones are left out and counted',
+  async (waitingMax) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    gate = () => promise;
+    const shadow = makeShadow({ waitingMax });
+    const takeOne = (_: unknown, index: number) => takeSample(shadow, scoreBlock(10 * index, [2]));
+    const samples = Array.from({ length: waitingMax + 2 }, takeOne);
+    shadow.compare(samples[0] as ShadowSample);
+    await Bun.sleep(5); // The first is being stored.
+    for (const sample of samples.slice(1)) shadow.compare(sample);
+    const late = scoreBlock(90, [3]);
+    expect(shadow.sample(late.verdicts, late.batches, 0)).toBeNull();
+    expect(dropped).toEqual([
+      ['behind', 2],
+      ['behind', 3],
+    ]);
+    resolve();
+    await until(() => counted.length === waitingMax + 1);
+    const expected = samples.slice(0, -1).flatMap((_, index) => [10 * index, 10 * index]);
+    expect(stored.map(({ offset }) => offset)).toEqual(expected);
+    shadow.compare(takeSample(shadow, scoreBlock(100, [1])));
+    await until(() => stored.at(-1)?.offset === 100);
+  },
+);
 
 test('a store that fails is one warning, its rows are counted, and it goes on by itself', async () => {
   let isAway = true;

@@ -24,7 +24,7 @@ type SampledMessage = {
 
 /** Why sampled rows were not compared. */
 export type ShadowDropReason =
-  /** The one block that may wait is there already. */
+  /** As many blocks wait as may. */
   | 'behind'
   /** The block has more sampled rows than are taken of one. */
   | 'too-many'
@@ -62,6 +62,8 @@ export type ShadowOptions = {
   readonly topic: string;
   /** Share of the messages, 0 … 1. */
   readonly sampleRate: number;
+  /** Blocks that may wait; those that are being stored and published at the same time come together. */
+  readonly waitingMax: number;
   /** Rows that are taken of one block. */
   readonly blockRowsMax: number;
   /** Rows after which others have their turn; a message stays whole. */
@@ -75,7 +77,7 @@ const unpaired = 'The challenger does not take messages as the champion does.';
 export function createShadow(options: ShadowOptions): Shadow {
   const { challenger, store, observer, log } = options;
   const isSampled = createSampler(options.topic, options.sampleRate);
-  let waiting: ShadowSample | null = null;
+  let waiting: ShadowSample[] = [];
   let work: Promise<void> | null = null;
   let lastTrouble = '';
   let isClosed = false;
@@ -101,9 +103,7 @@ export function createShadow(options: ShadowOptions): Shadow {
   }
 
   async function compareWaiting(): Promise<void> {
-    while (waiting !== null) {
-      const sample: ShadowSample = waiting;
-      waiting = null;
+    for (let sample = waiting.shift(); sample !== undefined; sample = waiting.shift()) {
       for (const turn of splitIntoTurns(sample, options.turnRowsMax)) {
         await new Promise((resolve) => setImmediate(resolve)); // Blocks and requests go before.
         const model = challenger();
@@ -141,24 +141,24 @@ export function createShadow(options: ShadowOptions): Shadow {
       const { messages, chosenRows, leftOutRows } = choose(verdicts, batches, firstIndex);
       if (leftOutRows > 0) observer.shadowDropped('too-many', leftOutRows);
       if (chosenRows === 0) return null;
-      if (waiting === null) return takeAside(verdicts, messages, chosenRows);
+      if (waiting.length < options.waitingMax) return takeAside(verdicts, messages, chosenRows);
       observer.shadowDropped('behind', chosenRows);
       return null;
     },
 
     compare(sample) {
       if (isClosed) return;
-      if (waiting !== null) {
+      if (waiting.length >= options.waitingMax) {
         observer.shadowDropped('behind', sample.rowCount);
         return;
       }
-      waiting = sample;
+      waiting.push(sample);
       work ??= compareWaiting();
     },
 
     async close() {
       isClosed = true;
-      waiting = null;
+      waiting = [];
       await work;
     },
   };
