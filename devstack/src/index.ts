@@ -1,9 +1,12 @@
 // What tests and tools of other workspaces use: real servers, topics, and the Python environment.
+export { type Airflow, type AirflowService, type DagRun, startAirflow } from './airflow.ts';
 export { buildDefaultModel } from './default-model.ts';
 export { projectFolder, toolsFolder } from './folders.ts';
+export { launchHttp } from './http.ts';
 export { ensurePackages } from './install.ts';
 export { type Kafka, startKafka } from './kafka.ts';
 export { openMarkedPart } from './marks.ts';
+export { type Mlflow, startMlflow } from './mlflow.ts';
 export { freePort } from './port.ts';
 export { type Postgres, startPostgres } from './postgres.ts';
 export { processorSeconds } from './process-tree.ts';

@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import {
   createTopics,
   type Kafka,
+  type Mlflow,
   type Postgres,
   startKafka,
+  startMlflow,
   startPostgres,
   topicRanges,
 } from '../src/index.ts';
@@ -88,6 +90,50 @@ describe('PostgreSQL', () => {
   });
 });
 
+describe('MLflow', () => {
+  let postgres: Postgres;
+  let mlflow: Mlflow;
+  beforeAll(async () => {
+    postgres = await startPostgres();
+    mlflow = await startMlflow({ databaseUrl: postgres.url });
+  });
+  afterAll(async () => {
+    await mlflow.stop();
+    await postgres.stop();
+  });
+
+  test('keeps port and models when killed and started again', async () => {
+    expect(await modelNames()).toEqual([]);
+    const made = await ask('create', { method: 'POST', body: JSON.stringify({ name: 'kept' }) });
+    expect(made.status).toBe(200);
+    const { url, pid } = mlflow;
+    await mlflow.kill9();
+    expect(isRunning(pid)).toBe(false);
+    await mlflow.start();
+    expect(mlflow.url).toBe(url);
+    expect(await modelNames()).toEqual(['kept']);
+    expect(await postgres.sql('select name from registered_models')).toBe('kept');
+  });
+
+  test('answers nobody while frozen, and goes on when thawed', async () => {
+    mlflow.freeze();
+    const names = modelNames();
+    expect(await Promise.race([names, Bun.sleep(frozenMs)])).toBeUndefined();
+    mlflow.thaw();
+    expect(await names).toContain('kept');
+  });
+
+  async function modelNames(): Promise<string[]> {
+    const answer = (await (await ask('search')).json()) as { registered_models?: { name: string }[] };
+    return (answer.registered_models ?? []).map(({ name }) => name);
+  }
+
+  function ask(what: string, init: RequestInit = {}): Promise<Response> {
+    const headers = { 'content-type': 'application/json' };
+    return fetch(`${mlflow.url}/api/2.0/mlflow/registered-models/${what}`, { ...init, headers });
+  }
+});
+
 describe('nothing is left behind', () => {
   const library = JSON.stringify(join(import.meta.dir, '..', 'src', 'index.ts'));
   const onlyPostgres = 'startPostgres()';
@@ -102,6 +148,7 @@ describe('nothing is left behind', () => {
     { how: 'Ctrl-C', servers: onlyPostgres, code: forever, signal: 'SIGINT' },
     { how: 'SIGTERM', servers: onlyPostgres, code: forever, signal: 'SIGTERM' },
     { how: 'kill -9', servers: both, code: forever, signal: 'SIGKILL' },
+    { how: 'kill -9 of the owner of MLflow', servers: 'startMlflow()', code: forever, signal: 'SIGKILL' },
     { how: 'kill -9 with frozen servers', servers: both, code: freeze + forever, signal: 'SIGKILL' },
   ];
 
@@ -114,7 +161,7 @@ describe('nothing is left behind', () => {
 
   test.each(endings)('after $how', async ({ servers, code, signal }) => {
     const script = `
-      import { startKafka, startPostgres } from ${library};
+      import { startKafka, startMlflow, startPostgres } from ${library};
       const servers = await Promise.all([${servers}]);
       console.log(JSON.stringify(servers.flatMap((server) => server.pids())));
       ${code}`;

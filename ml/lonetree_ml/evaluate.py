@@ -1,4 +1,4 @@
-"""How well a forest's scores rank labelled rows, and how often it alarms."""
+"""`evaluate`: how well a forest's scores rank labelled rows, and how often it alarms."""
 
 from __future__ import annotations
 
@@ -9,17 +9,34 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lonetree_ml import forest_file, sklearn_file
+from lonetree_ml.arguments import UsageError, names
 from lonetree_ml.judge import clean, judge
 from lonetree_ml.table import InputError, Table, read_table
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
     from numpy.typing import NDArray
 
 
-def evaluate(options: Namespace) -> dict[str, Any]:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--model", metavar="FOREST", help="a .forest file: its scores, and its forest and guards for the alert rate"
+    )
+    source.add_argument("--sklearn", metavar="SKOPS", help="a forest saved with skops")
+    parser.add_argument("--input", required=True, metavar="DATA", help="CSV with a header, or npz with X and y")
+    parser.add_argument(
+        "--features", type=names, metavar="A,B", help="columns, in the model's order (default: the model's names)"
+    )
+    parser.add_argument("--label", metavar="COLUMN", help="the CSV's column of labels: 0 is normal, anything else abnormal")
+
+
+def run(options: Namespace) -> dict[str, Any]:
     """Report the share of rows that forest, and forest or guards, call abnormal; with labels ROC-AUC and PR-AUC too."""
+    if options.label is not None and options.input.endswith(".npz"):
+        raise UsageError("--label names a CSV's column; an npz has its labels in y")
     path = Path(options.input)
     if options.model is not None:
         forest = forest_file.read(Path(options.model))
@@ -35,12 +52,23 @@ def evaluate(options: Namespace) -> dict[str, Any]:
         _check_width(table, model.n_features_in_, options.sklearn)
         scores = model.score_samples(clean(table.rows))
         by_forest = abnormal = scores < model.offset_
+    return measure(str(path), abnormal, by_forest, scores, table.labels)
+
+
+def measure(
+    what: str,
+    abnormal: NDArray[np.bool_],
+    by_forest: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    labels: NDArray[np.int64] | None,
+) -> dict[str, Any]:
+    """Report on judged rows, all of shape (rows,); `what` names them where they cannot be ranked."""
     report = {
-        "rows": len(table.rows),
+        "rows": len(scores),
         "alert_rate": float(np.mean(abnormal)),
         "forest_alert_rate": float(np.mean(by_forest)),
     }
-    return report if table.labels is None else {**report, **_ranking(path, table.labels, scores)}
+    return report if labels is None else {**report, **_ranking(what, labels, scores)}
 
 
 def _check_width(table: Table, feature_count: int, model: str) -> None:
@@ -51,10 +79,10 @@ def _check_width(table: Table, feature_count: int, model: str) -> None:
         )
 
 
-def _ranking(path: Path, labels: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, Any]:
+def _ranking(what: str, labels: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, Any]:
     if labels.min() == labels.max():
         raise InputError(
-            f"{path}: all labels are the same, so there is nothing to rank. 0 is normal, anything else abnormal."
+            f"{what}: all labels are the same, so there is nothing to rank. 0 is normal, anything else abnormal."
         )
     return {
         "anomalies": int(labels.sum()),

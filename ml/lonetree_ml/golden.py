@@ -1,4 +1,4 @@
-"""Writes what the scorer's tests compare with: models, rows and scikit-learn's own results, bit for bit.
+"""`golden`: writes what the scorer's tests compare with: models, rows and scikit-learn's own results, bit for bit.
 
 manifest.json names every file, relative to the folder; numbers are little-endian, rows row-major (rowCount × features):
 
@@ -21,13 +21,14 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 
 from lonetree_ml import export, forest_file, verdict
+from lonetree_ml.arguments import Integer
 from lonetree_ml.forest import scores_of
 from lonetree_ml.judge import judge
 from lonetree_ml.progress import counted
 from lonetree_ml.table import read_table
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
     from numpy.typing import NDArray
 
@@ -53,7 +54,15 @@ def simulated_rows(count: int, generator: np.random.Generator) -> NDArray[np.flo
     return np.column_stack(columns)
 
 
-def write(options: Namespace) -> dict[str, Any]:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--output", required=True, metavar="FOLDER")
+    parser.add_argument(
+        "--rows", type=Integer(1, 10_000_000), default=50_000, metavar="N", help="rows a model (default: 50000)"
+    )
+
+
+def run(options: Namespace) -> dict[str, Any]:
     """Write all files into the folder `options.output`."""
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 // The servers that are compared: how each is started, what it is asked, and where its scores stand in the answer.
 import { delimiter, join } from 'node:path';
-import { freePort, installLocked, projectFolder, Server, toolsFolder } from '@lonetree/devstack';
+import { freePort, installLocked, launchHttp, projectFolder, Server, toolsFolder } from '@lonetree/devstack';
 import { z } from 'zod';
 import type { RequestReadings } from './readings.ts';
 
@@ -143,13 +143,7 @@ async function start(
   { command, env }: { readonly command: readonly string[]; readonly env: Readonly<Record<string, string>> },
 ): Promise<void> {
   try {
-    server.launch(command, env);
-    const isReady = () =>
-      fetch(readyUrl).then(
-        ({ ok }) => ok,
-        () => false, // It does not listen yet.
-      );
-    await server.untilReady(isReady, readyDeadlineMs);
+    await launchHttp(server, { command, env, readyUrl, deadlineMs: readyDeadlineMs });
   } catch (error) {
     await server.stop();
     throw error;

@@ -1,21 +1,20 @@
-"""The commands that write forest files: train and export. Each takes parsed options and returns what is printed as JSON."""
+"""From rows to a forest file: what the commands that make one have in common."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.ensemble import IsolationForest
 
-from lonetree_ml import export, forest_file, sklearn_file, verdict
+from lonetree_ml import export, forest_file, verdict
 from lonetree_ml.judge import clean
 from lonetree_ml.table import InputError, read_table
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -29,56 +28,43 @@ ROWS_MIN = 10
 """Fewer rows cannot be split into some that fit and some that calibrate."""
 
 
-def train(options: Namespace) -> dict[str, Any]:
-    """Fit a forest (and guards, unless the threshold is by contamination) and write the forest file."""
-    rows, features = _read_rows(Path(options.input), options.features)
-    report = {"trees": options.trees, "samples": options.samples, "seed": options.seed, "rows": len(rows)}
-    if options.contamination is not None:
+def train(
+    rows: NDArray[np.float64],
+    features: list[str],
+    *,
+    trees: int,
+    samples: int,
+    seed: int,
+    alarm_rate: float,
+    contamination: float | None = None,
+    stations: NDArray[np.intp] | None = None,
+    origin: dict[str, Any] | None = None,
+) -> tuple[IsolationForest, Forest, dict[str, Any]]:
+    """Fit a forest (and guards, unless the threshold is by contamination); answers with both forms of it and a report.
+
+    `stations` as in `export.build`; `origin` says where the rows came from and is kept in the file.
+    """
+    report: dict[str, Any] = {"trees": trees, "samples": samples, "seed": seed, "rows": len(rows), **(origin or {})}
+    if contamination is not None:
         model = IsolationForest(
-            n_estimators=options.trees,
-            max_samples=min(options.samples, len(rows)),
-            contamination=options.contamination,
-            random_state=options.seed,
+            n_estimators=trees, max_samples=min(samples, len(rows)), contamination=contamination, random_state=seed
         ).fit(rows)
         alarms = float(np.mean(model.predict(rows) < 0))
-        report |= {"contamination": options.contamination, "realised_alarm_rate": alarms}
-        forest = export.build(model, features, training=rows, meta={"training": report})
+        report |= {"contamination": contamination, "realised_alarm_rate": alarms}
+        forest = export.build(model, features, training=rows, stations=stations, meta={"training": report})
         export.check_threshold(model, forest, rows)
     else:
-        fitted = verdict.fit(
-            rows, alarm_rate=options.alarm_rate, seed=options.seed, trees=options.trees, samples=options.samples
-        )
+        fitted = verdict.fit(rows, alarm_rate=alarm_rate, seed=seed, trees=trees, samples=samples)
         model = fitted.forest
         model.offset_ = -fitted.threshold  # scikit-learn's predict then says what the forest's reason says
-        report |= _calibration(fitted)
-        forest = export.build(model, features, verdict=fitted, training=rows, meta={"training": report})
+        report |= calibration(fitted)
+        meta = {"training": report}
+        forest = export.build(model, features, verdict=fitted, training=rows, stations=stations, meta=meta)
         export.check_threshold(model, forest, rows[fitted.calibration])
-    if options.save_sklearn is not None:
-        sklearn_file.save(Path(options.save_sklearn), model)
-    return _write(Path(options.output), forest, report)
+    return model, forest, report
 
 
-def export_forest(options: Namespace) -> dict[str, Any]:
-    """Write the forest file of a saved scikit-learn forest; with `--rows` calibrated and with guards."""
-    model = sklearn_file.load(Path(options.sklearn))
-    features = options.features or [str(name) for name in getattr(model, "feature_names_in_", [])]
-    if not features:
-        features = [f"x{index}" for index in range(model.n_features_in_)]
-        log.warning(
-            "The forest does not name its features: they are called %s. Name them by --features.", ", ".join(features)
-        )
-    export.check_features(model, features)
-    if options.rows is None:
-        return _write(Path(options.output), export.build(model, features, meta={"training": {}}), {})
-    rows, _ = _read_rows(Path(options.rows), features)
-    fitted = verdict.fit(rows, alarm_rate=options.alarm_rate, seed=options.seed, forest=model)
-    report = {"rows": len(rows), "seed": options.seed, **_calibration(fitted)}
-    forest = export.build(model, features, verdict=fitted, training=rows, meta={"training": report})
-    export.check_threshold(model, forest, rows[fitted.calibration])
-    return _write(Path(options.output), forest, report)
-
-
-def _read_rows(path: Path, features: list[str] | None) -> tuple[NDArray[np.float64], list[str]]:
+def read_rows(path: Path, features: list[str] | None) -> tuple[NDArray[np.float64], list[str]]:
     """Read the rows to learn from, shape (rows, features), NaN where missing, and the features' names."""
     if features is not None:
         forest_file.check_names(features)
@@ -94,7 +80,8 @@ def _read_rows(path: Path, features: list[str] | None) -> tuple[NDArray[np.float
     return rows, table.features
 
 
-def _calibration(fitted: verdict.Verdict) -> dict[str, Any]:
+def calibration(fitted: verdict.Verdict) -> dict[str, Any]:
+    """Report how the threshold was set, with a warning when there were too few rows for the alarm rate."""
     report = {
         "alarm_rate": fitted.alarm_rate,
         "realised_alarm_rate": fitted.realised_alarm_rate,
@@ -114,7 +101,8 @@ def _calibration(fitted: verdict.Verdict) -> dict[str, Any]:
     return {**report, "warning": warning}
 
 
-def _write(path: Path, forest: Forest, report: dict[str, Any]) -> dict[str, Any]:
+def write(path: Path, forest: Forest, report: dict[str, Any]) -> dict[str, Any]:
+    """Write the forest file; the answer is `report` and what the file is."""
     content = forest_file.write(path, forest)
     return {
         "output": str(path),

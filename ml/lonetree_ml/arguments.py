@@ -1,0 +1,69 @@
+"""What several commands' options have in common: their types, and the error that ends a command with 2."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from datetime import UTC, datetime, timedelta
+
+ALARM_RATE = 0.001
+SEED_MAX = 2**32 - 1
+"""numpy's largest seed."""
+
+
+class UsageError(ValueError):
+    """Options that contradict each other; the command ends with 2, like after an option that does not exist."""
+
+
+class Integer:
+    """An argparse type: a whole number within limits."""
+
+    def __init__(self, least: int, most: int) -> None:
+        """Take both limits as allowed."""
+        self.least, self.most = least, most
+        self.__name__ = "whole number"  # argparse names the type by this
+
+    def __call__(self, text: str) -> int:
+        """Read the number."""
+        value = int(text)
+        if not self.least <= value <= self.most:
+            raise argparse.ArgumentTypeError(f"{text} is not between {self.least} and {self.most}")
+        return value
+
+
+SEED = Integer(0, SEED_MAX)
+
+
+def names(text: str) -> list[str]:
+    """Split `a,b,c`."""
+    return [name.strip() for name in text.split(",")]
+
+
+def rate(text: str) -> float:
+    """Read a share of rows below one half."""
+    value = float(text)
+    if not 0 < value < 0.5:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 0.5")
+    return value
+
+
+def instant(text: str) -> datetime:
+    """Read an ISO 8601 date and time with its zone, as UTC."""
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not an ISO 8601 time, as 2026-07-01T00:00:00Z") from None
+    if value.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text} has no zone: end it with Z for UTC, or with an offset like +02:00")
+    return value.astimezone(UTC)
+
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str) -> timedelta:
+    """Read `90s`, `15m`, `1h` or `7d`; never nothing."""
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if match is None or int(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a duration like 90s, 15m, 1h or 7d")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})

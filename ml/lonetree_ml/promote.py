@@ -1,0 +1,60 @@
+"""`promote`: makes a version the champion, which scorers follow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lonetree_ml import promotion, registry
+from lonetree_ml.table import InputError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from lonetree_ml.registry import Registry, Version
+
+PASSED = "passed"
+"""What the gate's tag says of a version that may be promoted."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--version", metavar="V", help="the version to promote")
+    which.add_argument("--alias", metavar="ALIAS", help="or the one that this alias names, as challenger")
+    parser.add_argument(
+        "--force", action="store_true", help="whatever the gate says, for example for the first model of all"
+    )
+    promotion.add_arguments(parser)
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    """Check the version and move the alias. Repeated after an interruption it finishes what was begun."""
+    connected = registry.connect(options)
+    version = _wanted(connected, options)
+    gate = version.tags.get("gate")
+    if gate != PASSED and not options.force:
+        said = "it has not been through the gate" if gate is None else f"the gate says: {gate}"
+        raise InputError(
+            f"Version {version.number} of {connected.name} is not promoted: {said}. --force promotes it anyway."
+        )
+    content = connected.forest_bytes(version)
+    champion = connected.by_alias(registry.CHAMPION)
+    if champion is not None and champion.number == version.number:
+        replaced = version.tags.get(promotion.REPLACED, "")
+    else:
+        replaced = "" if champion is None else champion.number
+        # Before the alias moves: a champion always says what it replaced.
+        connected.set_tag(version.number, promotion.REPLACED, replaced)
+    report = promotion.move(connected, version, content, kind="promotion", replaced=replaced, options=options)
+    if registry.CHALLENGER in version.aliases:
+        connected.remove_alias(registry.CHALLENGER)
+    return report
+
+
+def _wanted(connected: Registry, options: Namespace) -> Version:
+    if options.version is not None:
+        return connected.version(options.version)
+    version = connected.by_alias(options.alias)
+    if version is None:
+        raise InputError(f"No version of {connected.name} has the alias {options.alias}.")
+    return version
