@@ -38,6 +38,8 @@ export type Airflow = {
   runDag(dagId: string, conf?: Readonly<Record<string, unknown>>): Promise<DagRun>;
   /** Starts everything that a production has too; DAGs run by schedule and by REST. Instead of `runDag`. */
   serve(): Promise<AirflowService>;
+  /** All processes of it. */
+  pids(): number[];
   /** Ends it and removes its home. */
   stop(): Promise<void>;
 };
@@ -70,6 +72,7 @@ export async function startAirflow(
       return result;
     },
     serve: () => progress('Starting Airflow', () => serve(server, env)),
+    pids: () => server.pids(),
     stop: () => server.stop(),
   };
 }

@@ -111,4 +111,17 @@ describe('the whole of Airflow', () => {
     expect(readFileSync(calls, 'utf8')).toContain(`["drift", "--at", "${at}"`);
     expect(commands()).toEqual(['drift']);
   });
+
+  test('ends with all its processes', async () => {
+    const session = airflow.pids()[0] as number;
+    // Asked of another one than us, who might not see what we did not end.
+    const alive = () => {
+      const lines = Bun.spawnSync(['ps', '-s', String(session), '-o', 'stat=,args=']).stdout.toString();
+      // A zombie has ended, and waits for init to hear of it.
+      return lines.split('\n').filter((line) => line !== '' && !line.startsWith('Z'));
+    };
+    expect(alive().length).toBeGreaterThan(5);
+    await airflow.stop();
+    expect(alive()).toEqual([]);
+  });
 });
