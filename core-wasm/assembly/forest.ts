@@ -99,7 +99,7 @@ let stage: u32 = Stage.checksum;
 /** Bytes, nodes or trees of the stage that are done. */
 let stageDone: u32 = 0;
 
-/** Begins with `size` bytes at `at`: `readSome` then checks them. Answers a refusal or 0. */
+/** Begins with `size` bytes at `at`: `readSome` then checks them. Answers `unfinished` or a refusal. */
 export function startForest(at: usize, size: usize): i32 {
   file = at;
   fileSize = size;
@@ -108,7 +108,7 @@ export function startForest(at: usize, size: usize): i32 {
   if (load<u32>(file) != 0x454e4f4c || load<u32>(file, 4) != 0x45455254) return refuse(Refusal.magic, 0);
   if (load<u32>(file, 8) != 1) return refuse(Refusal.version, load<u32>(file, 8));
   if (<usize>load<u32>(file, 16) != fileSize) return refuse(Refusal.size, load<u32>(file, 16));
-  return startChecksum() ? Refusal.none : refuse(Refusal.memory, 0);
+  return startChecksum() ? unfinished : refuse(Refusal.memory, 0);
 }
 
 /** Checks a piece more of the file, and readies it for scoring, all but the self-test. Answers `unfinished`, a refusal or 0. */

@@ -80,7 +80,7 @@ let isRead: bool = false;
 /** Rows of the self-test that have passed. */
 let tested: u32 = 0;
 
-/** Begins to load the forest file that the host put at `at`: `loadSome` goes on. Answers a refusal or 0. */
+/** Begins to load the forest file that the host put at `at`: `loadSome` goes on. Answers `unfinished` or a refusal. */
 export function startLoading(at: usize, size: usize): i32 {
   isRead = false;
   tested = 0;

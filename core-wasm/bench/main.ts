@@ -80,12 +80,7 @@ for (const [index, chosen] of (options.quick ? quickCases : fullCases).entries()
   if (index === 0) await measureMessages(run.engines);
   const { features, trees, samples } = chosen;
   if (features === 3 && samples === 256)
-    pause.push({
-      features,
-      trees,
-      samples,
-      ...(await measurePause(readForest(), { ...options, rows: readRows() })),
-    });
+    pause.push({ features, trees, samples, ...(await measurePause(folder, options)) });
 }
 python.stop();
 
@@ -109,21 +104,13 @@ writeMarkdown?.(markdown);
 if (options.json === undefined) console.log(JSON.stringify(report));
 else await Bun.write(options.json, `${JSON.stringify(report, null, 1)}\n`);
 
-/** The forest of the case that was measured last, and its rows. */
-function readForest(): Uint8Array {
-  return readFileSync(join(folder, 'model.forest'));
-}
-function readRows(): Float32Array {
-  return new Float32Array(Uint8Array.from(readFileSync(join(folder, 'rows.f32'))).buffer);
-}
-
 /** Decoders, and the whole way through the fastest engine. */
 async function measureMessages(engines: ReadonlyMap<string, Engine>): Promise<void> {
   const engine = (engines.get('grid') ?? engines.get('cells') ?? engines.get('walk')) as Engine;
   const isWanted = options.names.includes('protobufjs');
   if (isWanted && loadWeb === null) missing.protobufjs = webMissing;
   const loadProtobuf = isWanted ? loadWeb : null;
-  const values = readRows();
+  const values = new Float32Array(Uint8Array.from(readFileSync(join(folder, 'rows.f32'))).buffer);
   for (const rows of options.quick ? [64] : [1, 64, 1_000])
     decode.push(...(await measureDecoders({ ...options, engine, values, rows, loadWeb: loadProtobuf })));
   for (const rows of options.quick ? [1, 64] : [1, 64, 1_000])

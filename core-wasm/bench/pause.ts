@@ -1,75 +1,46 @@
-// How long scoring stands still while another model is loaded and its tables are built, in the thread that scores.
-import { setImmediate } from 'node:timers/promises';
-import { Engine } from '../src/index.ts';
+// How long scoring stands still while a model is loaded and its tables are built: in processes of their own, as the first time
+// code runs in a process is when it takes longest.
+import { join } from 'node:path';
+import type { LoadPauses } from './pause-load.ts';
 import { quantile } from './statistics.ts';
 
+type Figures = { readonly medianMs: number; readonly maxMs: number };
 export type PauseResult = {
   /** Of the forest that is loaded. */
   readonly features: number;
   readonly trees: number;
   readonly samples: number;
   readonly loads: number;
-  /** The longest pause between two blocks while one model is loaded: median and maximum over the loads. */
-  readonly medianMs: number;
-  readonly maxMs: number;
-  /** The same for as long a time without a load: what the machine and the runtime do by themselves. */
-  readonly idleMedianMs: number;
-  readonly idleMaxMs: number;
+  /** The longest pause between two blocks, median and maximum over the loads: while the first model's tables are built, */
+  readonly first: Figures;
+  /** while another model is loaded and its tables are built, */
+  readonly next: Figures;
+  /** and for as long without either: what the machine and the runtime do by themselves. */
+  readonly idle: Figures;
 };
 
-/** Readings of the blocks that are scored meanwhile. */
-const blockRows = 64;
-const warmUpBlocks = 3_000;
-
-/** Loads `forest` again and again while an engine of its own scores blocks of `rows` (row-major float32), one after the other. */
+/** `folder` has the forest, `model.forest`, and rows for it, `rows.f32`. */
 export async function measurePause(
-  forest: Uint8Array,
-  { rows, loads }: { readonly rows: Float32Array; readonly loads: number },
-): Promise<Omit<PauseResult, 'features' | 'trees' | 'samples'>> {
-  const running = await Engine.load(forest);
-  await running.accelerate();
-  const score = () => {
-    running.loadRows(rows, blockRows);
-    running.sumRows();
+  folder: string,
+  { loads }: { readonly loads: number },
+): Promise<Pick<PauseResult, 'loads' | 'first' | 'next' | 'idle'>> {
+  const pauses: LoadPauses[] = [];
+  for (let load = 0; load < loads; load += 1) pauses.push(await runLoad(folder));
+  const figures = (name: keyof LoadPauses): Figures => {
+    const values = pauses.map((pause) => pause[name]);
+    const figure = (p: number) => Number(quantile(values, p).toFixed(2));
+    return { medianMs: figure(0.5), maxMs: figure(1) };
   };
-  for (let count = 0; count < warmUpBlocks; count += 1) score();
+  return { loads, first: figures('firstMs'), next: figures('nextMs'), idle: figures('idleMs') };
+}
 
-  async function longestPauseDuring(work: () => Promise<unknown>): Promise<number> {
-    let isDone = false;
-    const done = work().finally(() => {
-      isDone = true;
-    });
-    let longestMs = 0;
-    for (let lastMs = performance.now(); !isDone; ) {
-      score();
-      await setImmediate();
-      const nowMs = performance.now();
-      longestMs = Math.max(longestMs, nowMs - lastMs);
-      lastMs = nowMs;
-    }
-    await done;
-    return longestMs;
-  }
-
-  const pauses: number[] = [];
-  const idlePauses: number[] = [];
-  for (let load = 0; load < loads; load += 1) {
-    const startMs = performance.now();
-    pauses.push(
-      await longestPauseDuring(async () => {
-        const engine = await Engine.load(forest);
-        await engine.accelerate();
-      }),
-    );
-    const tookMs = performance.now() - startMs;
-    idlePauses.push(await longestPauseDuring(() => Bun.sleep(tookMs)));
-  }
-  const figure = (values: readonly number[], p: number) => Number(quantile(values, p).toFixed(2));
-  return {
-    loads,
-    medianMs: figure(pauses, 0.5),
-    maxMs: figure(pauses, 1),
-    idleMedianMs: figure(idlePauses, 0.5),
-    idleMaxMs: figure(idlePauses, 1),
-  };
+async function runLoad(folder: string): Promise<LoadPauses> {
+  const files = ['model.forest', 'rows.f32'].map((name) => join(folder, name));
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, 'pause-load.ts'), ...files], {
+    stdout: 'pipe',
+    stderr: 'inherit',
+  });
+  const [text, code] = await Promise.all([new Response(child.stdout).text(), child.exited]);
+  if (code !== 0) throw new Error(`The process that loads a model while it scores ended with ${code}.`);
+  return JSON.parse(text) as LoadPauses;
 }

@@ -94,8 +94,9 @@ export function targetsOf({ kernel, decode, messages, pause }: Report): Target[]
     { what: 'Protobuf bytes → scores, 64 rows, p50', unit: 'µs', goal: 16, ...p50(64) },
     ...[100, 1_000].map((trees): Target => {
       const what = `longest pause of scoring while a model of ${trees} × 256 is loaded`;
-      const maxMs = pause.find((result) => result.trees === trees)?.maxMs;
-      return { what, unit: 'ms', goal: 5, ...(maxMs === undefined ? {} : { measured: maxMs }) };
+      const result = pause.find((one) => one.trees === trees);
+      const measured = result && Math.max(result.first.maxMs, result.next.maxMs);
+      return { what, unit: 'ms', goal: 5, ...(measured === undefined ? {} : { measured }) };
     }),
     { what: 'share of decoding in decoding and scoring, 1,000 rows', unit: '%', goal: 10, ...share },
   ];
@@ -150,15 +151,16 @@ export function toMarkdown(report: Report): string {
       messages.map(({ rows, p50Us, p99Us }) => [number(rows), number(p50Us), number(p99Us)]),
     ),
     '',
-    'The longest pause between two blocks while another model is loaded and its tables are built in the same process, and in as',
-    'long a time without, milliseconds:',
+    'The longest pause of scoring while a model is loaded and its tables are built, milliseconds from the end of one block of 64',
+    'readings to the end of the next, median and maximum over processes: the *first* model of the process, which has to score',
+    'already while its tables are built; the *next* one, loaded beside it; *nothing*, for as long as the next one took.',
     '',
     ...table(
-      ['model', 'loads', 'median', 'maximum', 'without, median', 'without, maximum'],
-      pause.map(({ trees, samples, loads, ...ms }) => [
+      ['model', 'loads', ...['first', 'next', 'nothing'].flatMap((name) => [`${name}: median`, 'maximum'])],
+      pause.map(({ trees, samples, loads, first, next, idle }) => [
         `${trees} trees × ${samples}`,
         String(loads),
-        ...[ms.medianMs, ms.maxMs, ms.idleMedianMs, ms.idleMaxMs].map(number),
+        ...[first, next, idle].flatMap(({ medianMs, maxMs }) => [number(medianMs), number(maxMs)]),
       ]),
     ),
     '',

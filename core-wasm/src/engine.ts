@@ -80,7 +80,7 @@ export class Engine {
       hash.update(piece);
     }
     let code = kernel.startLoading(at, forest.length);
-    for (let isBegun = false; code === unfinished || (code === 0 && !isBegun); isBegun = true) {
+    while (code === unfinished) {
       await setImmediate();
       code = kernel.loadSome();
     }

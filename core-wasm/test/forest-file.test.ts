@@ -1,6 +1,8 @@
 import { expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { Engine, ForestRefused } from '../src/index.ts';
+import { readSections } from '../src/model.ts';
 import {
   drawForest,
   drawRow,
@@ -147,6 +149,73 @@ for (const [name, forest, trialCount] of [
     expect(answers.size).toBeGreaterThan(8);
   }, 120_000);
 }
+
+/** Of more pieces than one in everything that is loaded piece by piece. */
+const huge = drawForest(createRandom(5), {
+  featureCount: 3,
+  treeCount: 600,
+  depthMax: 9,
+  thresholds: Array.from({ length: 99 }, (_, index) => index),
+});
+const sectionOf = (file: Uint8Array, id: string) =>
+  readSections(file, new DataView(file.buffer)).get(id) as Uint8Array;
+const hugeRows = Array.from({ length: 150 }, () => drawRow(random, 3));
+
+test('a file of many pieces is refused for what is wrong in any of them', async () => {
+  const file = writeForest({ ...huge, testRows: hugeRows });
+  expect(file.length).toBeGreaterThan(600_000);
+  expect(await reasonFor(file)).toBe('loaded');
+  const at = (id: string, share: number) => {
+    const { byteOffset, length } = sectionOf(file, id);
+    return byteOffset + 8 * Math.floor((share * (length - 8)) / 8);
+  };
+  for (const share of [0, 0.2, 0.5, 0.8, 1]) {
+    const broken = (id: string, change: (view: DataView, place: number) => void, isSigned = true) => {
+      const damaged = file.slice();
+      change(new DataView(damaged.buffer), at(id, share));
+      return reasonFor(isSigned ? sign(damaged) : damaged);
+    };
+    const reasons = {
+      unsigned: await broken('VALU', (view, place) => view.setUint8(place, view.getUint8(place) ^ 1), false),
+      value: await broken('VALU', (view, place) => view.setFloat64(place, Number.NaN, true)),
+      node: await broken('NODE', (view, place) => view.setUint16(place + 4, 7, true)),
+    };
+    expect({ share, reasons }).toEqual({
+      share,
+      reasons: { unsigned: 'checksum', value: 'not-finite', node: 'feature-index' },
+    });
+  }
+});
+
+test('each row of a self-test of many pieces must have its sum', async () => {
+  const file = writeForest({ ...huge, testRows: hugeRows });
+  const start = sectionOf(file, 'TEST').byteOffset;
+  for (const row of [0, 2, 3, 15, 16, 31, 100, 148, 149]) {
+    const damaged = file.slice();
+    const lowest = start + 8 + 8 * row;
+    damaged[lowest] = (damaged[lowest] as number) ^ 1;
+    expect({ row, reason: await reasonFor(sign(damaged)) }).toEqual({ row, reason: 'self-test' });
+  }
+});
+
+test('another engine scores while a file of many pieces is loaded', async () => {
+  const running = await Engine.load(writeForest(small));
+  const rows = Float32Array.from(drawRow(random, 2));
+  running.loadRows(rows, 1);
+  const expected = [...running.sumRows()];
+  let isLoaded = false;
+  const loaded = Engine.load(writeForest({ ...huge, testRows: hugeRows })).finally(() => {
+    isLoaded = true;
+  });
+  let blocks = 0;
+  for (; !isLoaded; blocks += 1) {
+    running.loadRows(rows, 1);
+    expect([...running.sumRows()]).toEqual(expected);
+    await setImmediate();
+  }
+  expect((await loaded).model.treeCount).toBe(600);
+  expect(blocks).toBeGreaterThan(40);
+});
 
 type Change = (forest: PlainForest) => PlainForest;
 const withTree =

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { Engine } from '../src/index.ts';
 import { buildTables } from '../src/tables/build.ts';
+import { buildTablesAside } from '../src/tables/index.ts';
 import { drawForest, drawRow, type PlainForest, writeForest } from './forest-writer.ts';
 import { pathLengthSum } from './plain-forest.ts';
 import { createRandom, type Random } from './random.ts';
@@ -152,6 +153,14 @@ test('a forest that does not fit goes on walking', async () => {
   }
 });
 
+test('a thread that fails to build tables is an error of who asked for them, and ends nobody else', async () => {
+  const forest = Uint8Array.from(readFileSync(new URL('../../models/default.forest', import.meta.url)));
+  await expect(buildTablesAside(forest.slice(0, 96), ['cells'])).rejects.toThrow(
+    'The thread that builds tables failed',
+  );
+  expect(await buildTablesAside(forest.slice(), ['cells'])).toMatchObject({ engine: 'cells' });
+});
+
 test('tables over the budget are not built', () => {
   const forest = Uint8Array.from(readFileSync(new URL('../../models/default.forest', import.meta.url)));
   for (const engine of engines) {
@@ -192,8 +201,7 @@ test('the module refuses tables of another version, size or number of features',
       new Uint8Array(module.memory.buffer, at, bytes.length).set(bytes);
       return at;
     };
-    expect(module.startLoading(put(forest), forest.length)).toBe(0);
-    let code = -1;
+    let code = module.startLoading(put(forest), forest.length);
     while (code === -1) code = module.loadSome();
     expect(code).toBe(0);
     expect(module.loadTables(put(given), given.length)).toBe(Number(isTaken));

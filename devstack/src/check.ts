@@ -4,7 +4,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { projectFolder, toolsFolder } from './folders.ts';
 import { seconds } from './progress.ts';
-import { ensurePython, installLocked } from './python.ts';
+import { ensureAirflow, ensurePython, installLocked } from './python.ts';
 import { describeTally, type Tally } from './tally.ts';
 
 type Check = {
@@ -18,7 +18,6 @@ type Check = {
 
 const deadlineMs = 300_000;
 const checkToolsFolder = join(toolsFolder, 'check');
-const mlFolder = join(projectFolder, 'ml');
 
 /** Runs all checks and prints them as they end; a failed one with its output. */
 export async function runChecks(): Promise<Tally> {
@@ -54,17 +53,24 @@ async function listChecks(folder: string): Promise<Check[]> {
 }
 
 function pythonChecks(): Check[] {
-  const python = (name: string, program: string, ...args: string[]): Check => ({
-    name: `Python: ${name}`,
-    command: [join(mlFolder, '.venv', 'bin', program), ...args],
-    cwd: mlFolder,
-    needs: ensurePython,
-  });
-  return [
-    python('types', 'mypy', '--strict', 'lonetree_ml', 'tests'),
-    python('lint', 'ruff', 'check'),
-    python('format', 'ruff', 'format', '--check'),
+  const environments = [
+    { folder: 'ml', needs: ensurePython, sources: ['lonetree_ml', 'tests'] },
+    { folder: 'orchestrator', needs: ensureAirflow, sources: ['dags', 'tests'] },
   ];
+  return environments.flatMap(({ folder, needs, sources }) => {
+    const cwd = join(projectFolder, folder);
+    const python = (name: string, program: string, ...args: string[]): Check => ({
+      name: `Python in ${folder}/: ${name}`,
+      command: [join(cwd, '.venv', 'bin', program), ...args],
+      cwd,
+      needs,
+    });
+    return [
+      python('types', 'mypy', '--strict', ...sources),
+      python('lint', 'ruff', 'check'),
+      python('format', 'ruff', 'format', '--check'),
+    ];
+  });
 }
 
 /** From the first release on, messages must stay readable. */
@@ -96,7 +102,7 @@ async function containerChecks(): Promise<Check[]> {
   });
   return [
     { name: 'Dockerfiles (hadolint)', command: [program('hadolint'), ...dockerfiles.sort()], needs },
-    compose('is valid', [program('docker-compose'), 'config', '--quiet'], 'any'),
+    compose('is valid', [program('docker-compose'), '--profile', 'full', 'config', '--quiet'], 'any'),
     compose(
       'refuses to start without a password',
       ['sh', '-c', '"$0" config -q 2>&1 | grep POSTGRES_PASSWORD', program('docker-compose')],

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Ends a server and removes its folder when the process that started it is gone, in whatever way: the kernel closes
-# standard input then. A backend of PostgreSQL is no member of its server's process group, so the tree is walked.
+# standard input then. A backend of PostgreSQL is no member of its server's process group, so the tree is walked; a child
+# belongs to the thread that started it.
 end() {
   kill -STOP "$1" 2>/dev/null # stopped first, so that no child is born while the tree is walked
-  for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do end "$child"; done
+  for child in $(cat "/proc/$1/task/"*/children 2>/dev/null); do end "$child"; done
   kill -KILL "$1" 2>/dev/null
 }
 

@@ -1,4 +1,5 @@
 // What tests and tools of other workspaces use: real servers, topics, and the Python environment.
+export { type Airflow, type AirflowService, type DagRun, startAirflow } from './airflow.ts';
 export { buildDefaultModel } from './default-model.ts';
 export { projectFolder, toolsFolder } from './folders.ts';
 export { launchHttp } from './http.ts';

@@ -1,5 +1,5 @@
 // Reads, times and signals a process with all its descendants (Linux).
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 const pollIntervalMs = 10;
 /** Linux counts processor time in hundredths of a second, whatever the kernel's own clock. */
@@ -7,19 +7,25 @@ const ticksPerSecond = 100;
 
 /** The process and its descendants, parents first; empty when it is gone. */
 export function processTree(pid: number): number[] {
-  let children: string;
+  let threads: string[];
   try {
-    children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    threads = readdirSync(`/proc/${pid}/task`);
   } catch {
     return [];
   }
-  return [
-    pid,
-    ...children
+  // A child belongs to the thread that started it.
+  return [pid, ...threads.flatMap((thread) => childrenOf(pid, thread)).flatMap(processTree)];
+}
+
+function childrenOf(pid: number, thread: string): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')
       .split(' ')
       .filter(Boolean)
-      .flatMap((child) => processTree(Number(child))),
-  ];
+      .map(Number);
+  } catch {
+    return []; // The thread has ended, and another one has its children.
+  }
 }
 
 /** Seconds of processor time of a process, its descendants, and the ended ones among them that were waited for. */

@@ -1,4 +1,4 @@
-// Brings Python's side: uv from PyPI into .tools/, and the environment ml/.venv from hashed lock files.
+// Brings Python's side: uv from PyPI into .tools/, and the environments of ml/ and orchestrator/ from hashed lock files.
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,14 +9,12 @@ import { progress } from './progress.ts';
 
 const versionMin = '3.11';
 const mlFolder = join(projectFolder, 'ml');
-const environmentFolder = join(mlFolder, '.venv');
 const uvFolder = join(toolsFolder, 'uv');
 const uv = join(uvFolder, 'bin', 'uv');
 const uvLock = join(mlFolder, 'uv-requirements.lock');
-const environmentLock = join(mlFolder, 'requirements-dev.lock');
 
-/** The environment's own interpreter. */
-export const pythonProgram = join(environmentFolder, 'bin', 'python');
+/** The interpreter of `ml/.venv`. */
+export const pythonProgram = join(mlFolder, '.venv', 'bin', 'python');
 
 type RunOptions = { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> };
 
@@ -28,14 +26,26 @@ export async function runPython(args: readonly string[], options: RunOptions = {
 
 /** Makes sure that uv and `ml/.venv` are what the lock files say. */
 export async function ensurePython(): Promise<void> {
+  await ensureEnvironment('ml', { isPackage: true });
+}
+
+/** The same for `orchestrator/.venv`: Airflow, which shares nothing with what it starts. */
+export async function ensureAirflow(): Promise<void> {
+  await ensureEnvironment('orchestrator', { isPackage: false });
+}
+
+/** A package can be imported in its environment wherever the process runs. */
+async function ensureEnvironment(workspace: string, options: { readonly isPackage: boolean }): Promise<void> {
   await ensurePackages({
     what: `Python ${versionMin} or later with pip`,
     packages: ['python3', 'python3-pip'],
     isThere: isPythonThere,
   });
   await installLocked({ what: 'uv', lock: uvLock, folder: uvFolder });
-  await inStep(environmentFolder, [environmentLock, join(mlFolder, 'pyproject.toml'), uvLock], async () => {
-    await progress('Preparing ml/.venv', syncEnvironment);
+  const folder = join(projectFolder, workspace);
+  const files = [join(folder, 'requirements-dev.lock'), join(folder, 'pyproject.toml'), uvLock];
+  await inStep(join(folder, '.venv'), files, async () => {
+    await progress(`Preparing ${workspace}/.venv`, () => syncEnvironment(folder, options));
   });
 }
 
@@ -62,13 +72,15 @@ export async function installLocked(options: {
   });
 }
 
-async function syncEnvironment(): Promise<void> {
+async function syncEnvironment(folder: string, { isPackage }: { isPackage: boolean }): Promise<void> {
+  const environment = join(folder, '.venv');
   const python = (await run(['python3', '-c', 'import sys; print(sys.executable)'])).trim();
-  const env = { UV_PYTHON_DOWNLOADS: 'never', VIRTUAL_ENV: environmentFolder };
+  const env = { UV_PYTHON_DOWNLOADS: 'never', VIRTUAL_ENV: environment };
   const quiet = ['--quiet', '--no-progress'];
-  await run([uv, 'venv', ...quiet, '--allow-existing', '--python', python, environmentFolder], { env });
-  await run([uv, 'pip', 'sync', ...quiet, '--require-hashes', environmentLock], { env });
-  await run([uv, 'pip', 'install', ...quiet, '--no-deps', '--editable', mlFolder], { env });
+  await run([uv, 'venv', ...quiet, '--allow-existing', '--python', python, environment], { env });
+  const lock = join(folder, 'requirements-dev.lock');
+  await run([uv, 'pip', 'sync', ...quiet, '--require-hashes', lock], { env });
+  if (isPackage) await run([uv, 'pip', 'install', ...quiet, '--no-deps', '--editable', folder], { env });
 }
 
 /** Does the work unless the folder was made from these very files; one process at a time. */

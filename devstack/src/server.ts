@@ -79,6 +79,18 @@ export class Server {
     }
   }
 
+  /** Waits for a program that ends by itself; answers its exit code, and throws the end of its log when it takes too long. */
+  async untilEnded(deadlineMs: number): Promise<number | null> {
+    if (this.#process === undefined) throw new Error(`${this.#name} was not started.`);
+    const late = Bun.sleep(deadlineMs).then(() => 'late' as const);
+    if ((await Promise.race([this.#process.exited, late])) === 'late') {
+      throw new Error(
+        `${this.#name} had not ended after ${deadlineMs} ms. The end of its log:\n${this.#logTail()}`,
+      );
+    }
+    return this.#process.exitCode;
+  }
+
   /** Ends all processes as a power cut would, and keeps the data. */
   async kill9(): Promise<void> {
     if (!this.isRunning || this.#process === undefined) return;

@@ -1,23 +1,25 @@
-// `bun run test [unit|stack]`: runs the checks and every test, all parts even when one fails, and counts them together.
+// `bun run test [unit|stack|lifecycle]`: runs the checks and every test, all parts even when one fails, and counts them together.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runChecks } from './check.ts';
 import { projectFolder } from './folders.ts';
 import { seconds } from './progress.ts';
-import { ensurePython, pythonProgram } from './python.ts';
+import { ensureAirflow, ensurePython } from './python.ts';
 import { describeTally, sum, type Tally, tallyRunner } from './tally.ts';
 
-const usage = `Usage: bun run test [unit|stack]
+const usage = `Usage: bun run test [unit|stack|lifecycle]
 
-  unit    tests that need no server, TypeScript and Python
-  stack   tests against a real Kafka and a real PostgreSQL, which they start
-  (none)  all static checks, then all tests
+  unit       tests that need no server, TypeScript and Python
+  stack      tests against real servers, which they start
+  lifecycle  of those, the one in which a model is replaced under load
+  (none)     all static checks, then all tests
 `;
 
 const runnerDeadlineMs = 900_000;
 const testTimeoutMs = 120_000;
 const stackSuffix = '.stack.test.ts';
+const lifecycleSuffix = 'lifecycle.stack.test.ts';
 
 type Part = { readonly title: string; readonly run: () => Promise<Tally> };
 
@@ -26,14 +28,19 @@ async function listParts(which: string | undefined): Promise<Part[]> {
   const unitFiles = files.filter((file) => !file.endsWith(stackSuffix));
   const unit: Part[] = [
     { title: 'Unit tests', run: () => runBunTests(['--parallel'], unitFiles) },
-    { title: 'Python tests', run: runPythonTests },
+    { title: 'Python tests: ml', run: () => runPythonTests('ml', ensurePython) },
+    { title: 'Python tests: orchestrator', run: () => runPythonTests('orchestrator', ensureAirflow) },
   ];
   // Each file has its servers and a process to itself: one that crashes takes no other with it.
-  const stack: Part[] = files
-    .filter((file) => file.endsWith(stackSuffix))
-    .map((file) => ({ title: `Stack tests: ${file}`, run: () => runBunTests([], [file]) }));
+  const stackFiles = files.filter((file) => file.endsWith(stackSuffix));
+  const toPart = (file: string): Part => ({
+    title: `Stack tests: ${file}`,
+    run: () => runBunTests([], [file]),
+  });
+  const stack = stackFiles.map(toPart);
   if (which === 'unit') return unit;
   if (which === 'stack') return stack;
+  if (which === 'lifecycle') return stackFiles.filter((file) => file.endsWith(lifecycleSuffix)).map(toPart);
   return [{ title: 'Static checks', run: runChecks }, ...unit, ...stack];
 }
 
@@ -61,12 +68,11 @@ async function runBunTests(options: readonly string[], files: readonly string[])
   );
 }
 
-async function runPythonTests(): Promise<Tally> {
-  await ensurePython();
-  return await runReporting(
-    (report) => [pythonProgram, '-m', 'pytest', `--junitxml=${report}`],
-    join(projectFolder, 'ml'),
-  );
+async function runPythonTests(workspace: string, ensure: () => Promise<void>): Promise<Tally> {
+  await ensure();
+  const folder = join(projectFolder, workspace);
+  const python = join(folder, '.venv', 'bin', 'python');
+  return await runReporting((report) => [python, '-m', 'pytest', `--junitxml=${report}`], folder);
 }
 
 /** Runs a test runner with its output passed on, and counts what its JUnit report says. */
@@ -104,7 +110,7 @@ async function runPart({ title, run }: Part): Promise<Tally> {
 }
 
 const [which, ...rest] = process.argv.slice(2);
-if (rest.length > 0 || (which !== undefined && which !== 'unit' && which !== 'stack')) {
+if (rest.length > 0 || (which !== undefined && !['unit', 'stack', 'lifecycle'].includes(which))) {
   console.error(usage);
   process.exit(which === '--help' ? 0 : 2);
 }

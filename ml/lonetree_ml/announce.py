@@ -1,4 +1,4 @@
-"""Announces on Kafka that an alias moved. The only module that imports Kafka's client."""
+"""Announces on Kafka that an alias moved. What connects to Kafka takes its settings from here."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def announce(brokers: str, topic: str, *, name: str, version: str, alias: str, s
         outcome.append(error)
 
     try:
-        producer = Producer(_settings(brokers))
+        producer = Producer(settings(brokers))
         producer.produce(
             topic,
             key=name,
@@ -67,7 +67,7 @@ def announce(brokers: str, topic: str, *, name: str, version: str, alias: str, s
         raise ServiceError(f"Kafka at {brokers} refuses the announcement on {topic}: {outcome[0].str()}")
 
 
-def _settings(brokers: str) -> dict[str, Any]:
+def settings(brokers: str) -> dict[str, Any]:
     """Return librdkafka's settings, with the scorer's environment variables for TLS and SASL."""
     settings: dict[str, Any] = {
         "bootstrap.servers": brokers,

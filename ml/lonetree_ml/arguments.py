@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 ALARM_RATE = 0.001
 SEED_MAX = 2**32 - 1
@@ -55,3 +56,14 @@ def instant(text: str) -> datetime:
     if value.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text} has no zone: end it with Z for UTC, or with an offset like +02:00")
     return value.astimezone(UTC)
+
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str) -> timedelta:
+    """Read `90s`, `15m`, `1h` or `7d`; never nothing."""
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if match is None or int(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a duration like 90s, 15m, 1h or 7d")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})

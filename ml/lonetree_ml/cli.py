@@ -24,6 +24,12 @@ COMMANDS = {
     "list": ("list_versions", "show what is registered"),
     "promote": ("promote", "make a version the champion, which scorers follow"),
     "rollback": ("rollback", "make the champion's predecessor the champion again"),
+    "drift": ("drift_check", "compare stored readings with what the model was trained on"),
+    "retrain": ("retrain", "train a new model on stored readings"),
+    "gate": ("gate_check", "decide whether a model may replace the champion"),
+    "shadow": ("shadow", "compare the challenger's verdicts with the champion's"),
+    "confirm": ("confirm", "wait until every scorer uses a version"),
+    "retention": ("retention", "drop days of verdicts that are older than wanted"),
     "golden": ("golden", "write models, rows and scikit-learn's results for the scorer's tests"),
 }
 """Command: its module, and what it does."""
@@ -31,7 +37,9 @@ COMMANDS = {
 
 def parser(command: str | None) -> argparse.ArgumentParser:
     """All commands, and the options of the one that was given."""
-    top = argparse.ArgumentParser(prog="python -m lonetree_ml", description="Trains and exports what Lonetree scores with.")
+    top = argparse.ArgumentParser(
+        prog="python -m lonetree_ml", description="Trains, checks and exports what Lonetree scores with."
+    )
     commands_of = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module_name, summary) in COMMANDS.items():
         options_of = commands_of.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")

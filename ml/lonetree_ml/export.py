@@ -9,6 +9,7 @@ import numpy as np
 import sklearn
 from sklearn.ensemble._iforest import _average_path_length
 
+from lonetree_ml import drift
 from lonetree_ml.forest import (
     GUARD,
     HAS_HIGH,
@@ -19,6 +20,7 @@ from lonetree_ml.forest import (
     Forest,
     Guards,
     Summary,
+    TrainingScores,
     Tree,
     scores_of,
 )
@@ -35,7 +37,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 SELF_TEST_ROWS = 96
-SUMMARY_PROBABILITIES = np.r_[0.0, 0.001, 0.01, np.arange(0.05, 0.951, 0.05), 0.99, 0.999, 1.0]
+SUMMARY_PROBABILITIES = np.r_[0.0, 0.001, np.arange(1, 100) / 100, 0.999, 1.0]
+"""Drift is measured at these: a Kolmogorov-Smirnov distance is too small by at most their step, a tenth of what counts."""
+SCORED_ROWS_MAX = 50_000
+"""Of more training rows so many, evenly spaced, tell how the forest scores them."""
 
 
 def build(
@@ -44,9 +49,14 @@ def build(
     *,
     verdict: Verdict | None = None,
     training: Floats | None = None,
+    stations: NDArray[np.intp] | None = None,
     meta: dict[str, Any] | None = None,
 ) -> Forest:
-    """Return the forest file's content. With a `verdict` its threshold and guards, else the forest's own `offset_`."""
+    """Return the forest file's content. With a `verdict` its threshold and guards, else the forest's own `offset_`.
+
+    `stations`, shape (rows,), says where known whose each training row is, each station's together and in order of time:
+    then it can be told how many independent rows they are worth.
+    """
     check_features(forest, features)
     trees = [_tree(forest, index) for index in range(len(forest.estimators_))]
     denominator = float(len(trees) * _mean_path_length(forest))
@@ -64,6 +74,7 @@ def build(
         test_sums=path_length_sums(forest, test_rows),
         guards=None if verdict is None else _guards(verdict),
         summary=None if training is None else _summary(training),
+        training_scores=None if training is None else _training_scores(forest, training, stations),
         meta={"format": "lonetree", "versions": _versions(), **(meta or {})},
     )
 
@@ -187,6 +198,16 @@ def _summary(training: Floats) -> Summary:
         if len(values) > 0:
             quantiles[feature] = np.quantile(values, SUMMARY_PROBABILITIES)
     return Summary(len(training), SUMMARY_PROBABILITIES, quantiles, missing)
+
+
+def _training_scores(forest: IsolationForest, training: Floats, stations: NDArray[np.intp] | None) -> TrainingScores:
+    some = slice(None, None, -(-len(training) // SCORED_ROWS_MAX))
+    scores = forest.score_samples(training[some])
+    worth = np.zeros(training.shape[1] + 1)
+    if stations is not None:
+        worth[:-1] = [drift.effective_rows(column, stations) for column in training.T]
+        worth[-1] = drift.effective_rows(scores, stations[some])
+    return TrainingScores(np.quantile(scores, SUMMARY_PROBABILITIES), worth)
 
 
 def _versions() -> dict[str, str]:

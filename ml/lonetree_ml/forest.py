@@ -69,6 +69,17 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class TrainingScores:
+    """How the forest scored its training rows, at the summary's probabilities, and how many rows these are worth.
+
+    `effective_rows`, shape (features + 1,): per feature, then of the score; 0 where unknown.
+    """
+
+    quantiles: Floats
+    effective_rows: Floats
+
+
+@dataclass(frozen=True)
 class Forest:
     """Everything a forest file holds. `test_rows` has shape (rows, features) and dtype float32."""
 
@@ -83,6 +94,7 @@ class Forest:
     test_sums: Floats
     guards: Guards | None = None
     summary: Summary | None = None
+    training_scores: TrainingScores | None = None
     meta: dict[str, Any] | None = None
 
 

@@ -20,6 +20,7 @@ from lonetree_ml.forest import (
     Forest,
     Guards,
     Summary,
+    TrainingScores,
     Tree,
     path_length_sums,
     scores_of,
@@ -75,6 +76,8 @@ def to_bytes(forest: Forest) -> bytes:
         sections.append((b"GARD", _guard_section(forest.guards)))
     if forest.summary is not None:
         sections.append((b"SUMM", _summary_section(forest.summary)))
+    if forest.training_scores is not None:
+        sections.append((b"SCOR", _scores_section(forest.training_scores)))
     if forest.meta is not None:
         sections.append((b"META", json.dumps(forest.meta, sort_keys=True, separators=(",", ":")).encode()))
     table = b""
@@ -159,6 +162,10 @@ def _summary_section(summary: Summary) -> bytes:
     )
 
 
+def _scores_section(scores: TrainingScores) -> bytes:
+    return scores.quantiles.astype("<f8").tobytes() + scores.effective_rows.astype("<f8").tobytes()
+
+
 def read(path: Path) -> Forest:
     """Read and check a forest file. Raises ForestFileError, with the reason, when it is refused."""
     try:
@@ -189,6 +196,7 @@ def from_bytes(content: bytes) -> Forest:
     _require(flags == int(b"GARD" in sections), "its flags contradict its sections.")
     features, units = _read_names(sections[b"FEAT"], feature_count)
     test_rows, test_sums = _read_test(sections[b"TEST"], feature_count)
+    summary = _read_summary(sections.get(b"SUMM"), feature_count)
     forest = Forest(
         features=features,
         units=units,
@@ -200,7 +208,8 @@ def from_bytes(content: bytes) -> Forest:
         test_rows=test_rows,
         test_sums=test_sums,
         guards=_read_guards(sections.get(b"GARD"), feature_count),
-        summary=_read_summary(sections.get(b"SUMM"), feature_count),
+        summary=summary,
+        training_scores=_read_scores(sections.get(b"SCOR"), summary, feature_count),
         meta=_read_meta(sections.get(b"META")),
     )
     _require(max(tree.depth for tree in forest.trees) == depth, "its depth is not the header's.")
@@ -343,6 +352,20 @@ def _read_summary(section: bytes | None, feature_count: int) -> Summary | None:
     quantiles = numbers[count : count * (1 + feature_count)].reshape(feature_count, count)
     _require((np.diff(quantiles, axis=1) >= 0).all(), "its quantiles descend.")
     return Summary(int(numbers[-1]), probabilities, quantiles, numbers[count * (1 + feature_count) : -1])
+
+
+def _read_scores(section: bytes | None, summary: Summary | None, feature_count: int) -> TrainingScores | None:
+    if section is None:
+        return None
+    if summary is None:
+        raise ForestFileError("section SCOR is there without SUMM.")
+    count = len(summary.probabilities)
+    _require(len(section) == 8 * (count + feature_count + 1), "section SCOR has the wrong length.")
+    numbers = _numbers(section, "SCOR", count + feature_count + 1)
+    quantiles, effective_rows = numbers[:count], numbers[count:]
+    _require((np.diff(quantiles) >= 0).all(), "its training scores descend.")
+    _require((effective_rows >= 0).all(), "it has a negative number of effective rows.")
+    return TrainingScores(quantiles, effective_rows)
 
 
 def _read_meta(section: bytes | None) -> dict[str, Any] | None:

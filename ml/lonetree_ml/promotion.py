@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lonetree_ml import announce, events, registry
+from lonetree_ml import announce, atomic_file, events, registry
 from lonetree_ml.service import ServiceError
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ def move(
     connected.set_alias(registry.CHAMPION, version.number)
     connected.set_tag(version.number, kind, f"{datetime.now(UTC).isoformat(timespec='seconds')} {reason}")
     if options.publish is not None:
-        publish(Path(options.publish), content)
+        atomic_file.replace(Path(options.publish), content)
     log.info("%s: version %s is the champion, before it %s", connected.name, version.number, replaced or "none")
     detail = {"name": connected.name, "version": version.number, "sha256": version.sha256, "replaced": replaced or None}
     return {
@@ -58,26 +56,6 @@ def move(
         "announced": _announce(connected, version, reason, options),
         "recorded": _record(kind, {**detail, "by": options.by, "why": options.why}, options),
     }
-
-
-def publish(path: Path, content: bytes) -> None:
-    """Replace a file in one step: who reads it meets the old bytes or the new ones, also after a power cut."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)  # a scorer runs as another user
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _announce(connected: Registry, version: Version, reason: str, options: Namespace) -> bool:

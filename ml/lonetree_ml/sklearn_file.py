@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import skops.io
-from sklearn.ensemble import IsolationForest
-
 from lonetree_ml.table import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sklearn.ensemble import IsolationForest
+
+# skops and scikit-learn take seconds to import, and who only asks the registry needs neither.
 
 TRUSTED_TYPES = ["sklearn.tree._tree.Tree"]
 """All that a saved IsolationForest holds beside numbers and what skops trusts by itself, scikit-learn's public classes."""
@@ -18,11 +19,16 @@ TRUSTED_TYPES = ["sklearn.tree._tree.Tree"]
 
 def save(path: Path, model: IsolationForest) -> None:
     """Save a forest for `export` and for scikit-learn."""
+    import skops.io  # noqa: PLC0415
+
     skops.io.dump(model, path)
 
 
 def load(path: Path) -> IsolationForest:
     """Load a fitted forest; only types that are trusted are built."""
+    import skops.io  # noqa: PLC0415
+    from sklearn.ensemble import IsolationForest  # noqa: PLC0415
+
     if not path.is_file():
         raise InputError(f"{path} does not exist or is no file.")
     try:

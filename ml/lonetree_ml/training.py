@@ -37,23 +37,29 @@ def train(
     seed: int,
     alarm_rate: float,
     contamination: float | None = None,
+    stations: NDArray[np.intp] | None = None,
+    origin: dict[str, Any] | None = None,
 ) -> tuple[IsolationForest, Forest, dict[str, Any]]:
-    """Fit a forest (and guards, unless the threshold is by contamination); answers with both forms of it and a report."""
-    report: dict[str, Any] = {"trees": trees, "samples": samples, "seed": seed, "rows": len(rows)}
+    """Fit a forest (and guards, unless the threshold is by contamination); answers with both forms of it and a report.
+
+    `stations` as in `export.build`; `origin` says where the rows came from and is kept in the file.
+    """
+    report: dict[str, Any] = {"trees": trees, "samples": samples, "seed": seed, "rows": len(rows), **(origin or {})}
     if contamination is not None:
         model = IsolationForest(
             n_estimators=trees, max_samples=min(samples, len(rows)), contamination=contamination, random_state=seed
         ).fit(rows)
         alarms = float(np.mean(model.predict(rows) < 0))
         report |= {"contamination": contamination, "realised_alarm_rate": alarms}
-        forest = export.build(model, features, training=rows, meta={"training": report})
+        forest = export.build(model, features, training=rows, stations=stations, meta={"training": report})
         export.check_threshold(model, forest, rows)
     else:
         fitted = verdict.fit(rows, alarm_rate=alarm_rate, seed=seed, trees=trees, samples=samples)
         model = fitted.forest
         model.offset_ = -fitted.threshold  # scikit-learn's predict then says what the forest's reason says
         report |= calibration(fitted)
-        forest = export.build(model, features, verdict=fitted, training=rows, meta={"training": report})
+        meta = {"training": report}
+        forest = export.build(model, features, verdict=fitted, training=rows, stations=stations, meta=meta)
         export.check_threshold(model, forest, rows[fitted.calibration])
     return model, forest, report
 

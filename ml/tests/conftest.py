@@ -2,17 +2,20 @@
 
 import json
 import os
+import subprocess
 
 # scikit-learn's threads gain nothing on these sizes and get in each other's way; set before it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 # MLflow looks when it is imported.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from numpy.typing import NDArray
 
@@ -80,3 +83,35 @@ def hard_data_sets() -> dict[str, Rows]:
         "a feature with 99 values": rarely_there,
         "all constant": np.ones((1_000, 2)),
     }
+
+
+@dataclass(frozen=True)
+class Servers:
+    database_url: str
+    brokers: str
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """A real PostgreSQL, with the tables that the scorer itself makes, and a real Kafka; both end with the tests."""
+    project = Path(__file__).parents[2]
+    bun, program = project / "node_modules" / ".bin" / "bun", project / "scorer" / "test" / "servers-main.ts"
+    with subprocess.Popen([bun, program, "kafka"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("{"), "the servers did not start: see above; `bun install` must have run"
+            started = json.loads(line)
+            yield Servers(started["databaseUrl"], started["brokers"])
+        finally:
+            process.stdin.close()
+            process.wait(60)
+
+
+@pytest.fixture
+def database(servers: Servers) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """The scorer's tables, without a row and without the partitions of other tests."""
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute("truncate prediction, anomaly, model, model_swap, shadow_score, event restart identity")
+        yield connection

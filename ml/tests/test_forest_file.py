@@ -47,7 +47,7 @@ def test_the_header_is_the_documented_one(forest: Forest) -> None:
     assert struct.unpack_from("<III", content, 8) == (1, zlib.crc32(content[:12] + bytes(4) + content[16:]), len(content))
     node_count = sum(len(tree.nodes) for tree in forest.trees)
     depth = max(tree.depth for tree in forest.trees)
-    assert struct.unpack_from("<IIIIIII", content, 20) == (8, 2, 3, 16, depth, node_count, 1)
+    assert struct.unpack_from("<IIIIIII", content, 20) == (9, 2, 3, 16, depth, node_count, 1)
     assert struct.unpack_from("<ddd", content, 48) == (forest.denominator, forest.offset, forest.sum_threshold)
     assert len(content) % 8 == 0
 
@@ -117,6 +117,8 @@ def test_random_changes_under_a_fitting_checksum_are_refused_or_read_into_a_fore
         (b"GARD", 8, struct.pack("<I", 1_025), "alarm rate or knots"),
         (b"GARD", 16, struct.pack("<d", 9.0), "knots do not ascend"),
         (b"SUMM", 8, struct.pack("<d", 0.5), "probabilities do not ascend"),
+        (b"SCOR", 0, struct.pack("<d", 0.0), "training scores descend"),
+        (b"SCOR", 8 * 103, struct.pack("<d", -1.0), "negative number of effective rows"),
         (b"META", 0, b"[", "META is not"),
     ],
 )
@@ -148,6 +150,19 @@ def test_an_unknown_section_is_skipped(forest: Forest) -> None:
     damaged = bytearray(to_bytes(forest))
     damaged[damaged.index(b"META") : damaged.index(b"META") + 4] = b"NEWS"
     assert from_bytes(sealed(damaged)).meta is None
+
+
+def test_a_file_of_before_training_scores_is_read_without_them(forest: Forest) -> None:
+    older = bytearray(to_bytes(forest))
+    older[older.index(b"SCOR") : older.index(b"SCOR") + 4] = b"NEWS"
+    assert from_bytes(sealed(older)).training_scores is None
+
+
+def test_training_scores_without_a_summary_are_refused(forest: Forest) -> None:
+    damaged = bytearray(to_bytes(forest))
+    damaged[damaged.index(b"SUMM") : damaged.index(b"SUMM") + 4] = b"NEWS"
+    with pytest.raises(ForestFileError, match="SCOR is there without SUMM"):
+        from_bytes(sealed(damaged))
 
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:

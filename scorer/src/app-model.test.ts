@@ -7,9 +7,10 @@ import { digest, type FakeMlflow, startFakeMlflow } from '../test/fake-mlflow.ts
 import { damaged, retrained, shippedForest, withOtherFeature } from '../test/forest-variants.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
+import type { ChallengerKeeper } from './challenger-keeper.ts';
 import { createMetrics } from './metrics.ts';
 import { createModelCache } from './model-cache.ts';
-import { createModelKeeper, type ModelKeeper } from './model-keeper.ts';
+import { createModelKeeper, type ModelKeeper, type ResidentModel } from './model-keeper.ts';
 import { createRegistrySource } from './model-source.ts';
 import { createRegistry } from './registry.ts';
 import { type Database, openDatabase } from './sqlite.ts';
@@ -63,6 +64,7 @@ beforeEach(async () => {
       now: Date.now,
     }),
     keeper,
+    challenger: null,
     modelName: 'lonetree',
     scorer: 'scorer-1',
     adminToken,
@@ -268,4 +270,32 @@ test('the OpenAPI document says what the routes answer, and that they need a tok
       '504',
     ]);
   }
+});
+
+test('the challenger is shown with why there is none, and a swap looks for it too', async () => {
+  await begin();
+  expect(await model()).toMatchObject({ challenger: null, challengerFailure: null });
+  let lookCount = 0;
+  let state: ReturnType<ChallengerKeeper['state']> = {
+    challenger: null,
+    lastFailure: { atMs: Date.UTC(2026, 10, 23), what: 'it needs pitch' },
+  };
+  app = createApp({
+    ...options,
+    challenger: {
+      state: () => state,
+      look() {
+        lookCount += 1;
+        return Promise.resolve();
+      },
+    },
+  });
+  const failure = { at: '2026-11-23T00:00:00.000Z', what: 'it needs pitch' };
+  expect(await model()).toMatchObject({ challenger: null, challengerFailure: failure });
+  state = { challenger: { ...(keeper.state().active as ResidentModel), version: '9' }, lastFailure: null };
+  const challenger = { version: '9', sha256: digest(shippedForest()) };
+  expect(await model()).toMatchObject({ challenger, challengerFailure: null });
+  expect(lookCount).toBe(0);
+  expect((await post('swap')).status).toBe(200);
+  expect(lookCount).toBe(1);
 });

@@ -6,12 +6,15 @@ import { readBody } from './app-body.ts';
 import { DeadlinePassed, within } from './app-deadline.ts';
 import { Problem } from './app-problems.ts';
 import { changeSchema, json, type ModelAnswer, modelSchema, problem, retryProblem } from './app-schemas.ts';
+import type { ChallengerKeeper } from './challenger-keeper.ts';
 import { type FailureReason, ModelFailure } from './model-failure.ts';
-import type { ModelKeeper, ResidentModel } from './model-keeper.ts';
+import type { KeeperState, ModelKeeper, ResidentModel } from './model-keeper.ts';
 import type { Identity } from './model-source.ts';
 
 export type ModelRouteOptions = {
   readonly keeper: Pick<ModelKeeper, 'state' | 'look' | 'rollBack'>;
+  /** Null when no challenger is followed. */
+  readonly challenger: Pick<ChallengerKeeper, 'state' | 'look'> | null;
   readonly modelName: string;
   readonly scorer: string;
   /** Undefined: nobody may change the model. */
@@ -92,6 +95,7 @@ export function addModelRoutes(app: OpenAPIHono, options: ModelRouteOptions): vo
       options.changeDeadlineMs,
       keeper.look({ cause: 'request', ...order }),
     ).catch(explain);
+    void options.challenger?.look();
     return context.json({ swapped: isSwapped, model: describeModel(options) });
   });
 
@@ -108,9 +112,10 @@ export function addModelRoutes(app: OpenAPIHono, options: ModelRouteOptions): vo
   });
 }
 
-function describeModel({ keeper, modelName, scorer }: ModelRouteOptions): ModelAnswer {
+function describeModel({ keeper, challenger: followed, modelName, scorer }: ModelRouteOptions): ModelAnswer {
   const { active, previous, heldBack, lastFailure } = keeper.state();
   const { engine, version, source, loadedAtMs } = loaded(active);
+  const { challenger = null, lastFailure: challengerFailure = null } = followed?.state() ?? {};
   const { summary: _, features, units, ...model } = engine.model;
   const identify = ({ version: itsVersion, sha256 }: Identity) => ({ version: itsVersion, sha256 });
   return {
@@ -125,10 +130,14 @@ function describeModel({ keeper, modelName, scorer }: ModelRouteOptions): ModelA
     scorer,
     previous: previous === null ? null : identify(previous),
     heldBack: heldBack === null ? null : heldBack.version,
-    lastFailure:
-      lastFailure === null ? null : { at: new Date(lastFailure.atMs).toISOString(), what: lastFailure.what },
+    challenger: challenger === null ? null : identify(challenger),
+    challengerFailure: describeFailure(challengerFailure),
+    lastFailure: describeFailure(lastFailure),
   };
 }
+
+const describeFailure = (failure: KeeperState['lastFailure']) =>
+  failure === null ? null : { at: new Date(failure.atMs).toISOString(), what: failure.what };
 
 /** Who asks, and why. Throws a Problem unless they may. */
 async function readOrder(context: Context, adminToken: string | undefined) {

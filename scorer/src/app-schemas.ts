@@ -80,6 +80,7 @@ export const anomalySchema = storedSchema
   .extend({ id: z.string(), reasons: z.array(z.string()) })
   .openapi('Anomaly');
 
+const failureSchema = z.object({ at: z.iso.datetime(), what: z.string() });
 const identitySchema = z.object({ version: modelVersion, sha256: z.string() });
 
 export const modelSchema = z
@@ -111,8 +112,11 @@ export const modelSchema = z
       .string()
       .nullable()
       .describe('version that was rolled back from, and is not followed until another one is named'),
-    lastFailure: z
-      .object({ at: z.iso.datetime(), what: z.string() })
+    challenger: identitySchema.nullable().describe('scores a sample of the messages in shadow'),
+    challengerFailure: failureSchema
+      .nullable()
+      .describe('why the last look for the challenger did not end well; null when it did'),
+    lastFailure: failureSchema
       .nullable()
       .describe('why the last look for another model did not end well; null when it did'),
   })

@@ -75,6 +75,7 @@ beforeEach(async () => {
   errors = [];
   const metrics = createMetrics();
   const pipeline = createPipeline({
+    shadow: null,
     broker,
     store,
     activeModel: () => active,
@@ -98,6 +99,7 @@ beforeEach(async () => {
       look: notCalled,
       rollBack: notCalled,
     },
+    challenger: null,
     modelName: 'default',
     scorer: 'scorer-1',
     adminToken: undefined,

@@ -30,6 +30,7 @@ test('nothing has to be set, and empty means not set', () => {
     modelUpdates: 'model-updates',
   });
   expect(config.model).toMatchObject({ name: 'lonetree', alias: 'champion', pollIntervalMs: 30_000 });
+  expect(config.shadow).toEqual({ alias: 'challenger', sampleRate: 0.1 });
   expect([config.model.registryUri, config.adminToken]).toEqual([undefined, undefined]);
   expect(config.scorer).toEndWith(`-${process.pid}`);
 });
@@ -60,6 +61,13 @@ test.each([
   [
     { MODEL_POLL_SECONDS: '0' },
     'MODEL_POLL_SECONDS="0" cannot be used: give a whole number from 1 to 86400.',
+  ],
+  [{ SHADOW_SAMPLE_RATE: '1.1' }, 'SHADOW_SAMPLE_RATE="1.1" cannot be used: give a number from 0 to 1.'],
+  [{ SHADOW_SAMPLE_RATE: '-0.1' }, 'SHADOW_SAMPLE_RATE="-0.1" cannot be used: give a number from 0 to 1.'],
+  [{ SHADOW_SAMPLE_RATE: 'NaN' }, 'SHADOW_SAMPLE_RATE="NaN" cannot be used: give a number from 0 to 1.'],
+  [
+    { CHALLENGER_ALIAS: 'champion' },
+    'MODEL_ALIAS="champion" and CHALLENGER_ALIAS="champion" cannot be used: give two different aliases.',
   ],
   [{ SCORER_ID: 'a b' }, 'SCORER_ID="a b" cannot be used: give 1 to 200 letters'],
   [

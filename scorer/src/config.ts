@@ -10,6 +10,10 @@ const count = (fallback: number, min: number, max: number) => {
   const allowed = `give a whole number from ${min} to ${max}`;
   return z.coerce.number(allowed).int(allowed).min(min, allowed).max(max, allowed).default(fallback);
 };
+const share = (fallback: number) => {
+  const allowed = 'give a number from 0 to 1';
+  return z.coerce.number(allowed).min(0, allowed).max(1, allowed).default(fallback);
+};
 const oneOf = <const T extends readonly string[]>(values: T) =>
   z.enum(values, `give one of ${values.join(', ')}`);
 const flag = oneOf(['true', 'false'])
@@ -51,6 +55,10 @@ const settings = {
     .describe('http://host:port of the MLflow server whose model scores; without it MODEL_FILE does'),
   MODEL_NAME: text('lonetree').describe('the name under which the model is registered and recorded'),
   MODEL_ALIAS: text('champion').describe('alias of the version that scores'),
+  CHALLENGER_ALIAS: text('challenger').describe('alias of the version that scores in shadow beside it'),
+  SHADOW_SAMPLE_RATE: share(0.1).describe(
+    'share of the messages that the challenger scores too, 0 to 1; 0: it is not loaded',
+  ),
   MODEL_FILE: text(join(repository, 'models', 'default.forest')).describe(
     'the forest file that scores as long as there is no registered one',
   ),
@@ -145,6 +153,10 @@ export const bounds = {
   modelStartMs: 15_000,
   /** Who asked for another model is told by then, if only that it is still under way. */
   modelAnswerMs: 20_000,
+  /** Blocks that wait for the challenger, rows of one that it scores too, and rows after which other work has its turn. */
+  shadowWaitingMax: 3,
+  shadowBlockRowsMax: 8_192,
+  shadowTurnRowsMax: 1_024,
   updatesFetchWaitMaxMs: 1_000,
   updatesRetryMs: 10_000,
   /** Day partitions exist this many days ahead. */
@@ -176,6 +188,7 @@ export type Config = {
     readonly file: string;
     readonly pollIntervalMs: number;
   };
+  readonly shadow: { readonly alias: string; readonly sampleRate: number };
   /** Name of this scorer in records and in the consumer group. */
   readonly scorer: string;
   /** Undefined: nobody may change the model by HTTP. */
@@ -217,6 +230,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   if (!parsed.success) throw new ConfigError(describeIssues(parsed.error.issues, given));
   const { data } = parsed;
   checkTopics(data);
+  checkAliases(data);
   return {
     backend: chooseBackend(data),
     model: {
@@ -226,6 +240,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
       file: data.MODEL_FILE,
       pollIntervalMs: 1_000 * data.MODEL_POLL_SECONDS,
     },
+    shadow: { alias: data.CHALLENGER_ALIAS, sampleRate: data.SHADOW_SAMPLE_RATE },
     scorer: data.SCORER_ID ?? `${hostname()}-${process.pid}`,
     adminToken: data.ADMIN_TOKEN,
     dataFolder: data.DATA_DIR,
@@ -263,6 +278,14 @@ function checkTopics(data: Settings): void {
   if (new Set(Object.values(names)).size === 4) return;
   const list = Object.entries(names).map(([name, topic]) => `${name}="${topic}"`);
   throw new ConfigError(`${list.join(', ')} cannot be used: give four different topics.`);
+}
+
+/** A model beside itself would tell nothing. */
+function checkAliases({ MODEL_ALIAS, CHALLENGER_ALIAS }: Settings): void {
+  if (MODEL_ALIAS !== CHALLENGER_ALIAS) return;
+  throw new ConfigError(
+    `MODEL_ALIAS="${MODEL_ALIAS}" and CHALLENGER_ALIAS="${CHALLENGER_ALIAS}" cannot be used: give two different aliases.`,
+  );
 }
 
 function chooseBackend({ KAFKA_BROKERS, DATABASE_URL, RETENTION_DAYS }: Settings): Config['backend'] {

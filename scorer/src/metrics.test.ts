@@ -74,3 +74,30 @@ test('only the model that scores now is named, and swaps and failures are counte
   });
   expect(await samplesOf(metrics, 'lonetree_model_failures_total')).toEqual({ '{reason="digest"}': 2 });
 });
+
+test('what the challenger says is counted beside the champion’s verdicts, and what was left out by why', async () => {
+  const metrics = createMetrics();
+  const counts = {
+    rowCount: 100,
+    championAnomalyCount: 3,
+    challengerAnomalyCount: 5,
+    disagreementCount: 4,
+  };
+  metrics.shadowStored(counts);
+  metrics.shadowStored(counts);
+  metrics.shadowDropped('behind', 40);
+  metrics.shadowDropped('behind', 2);
+  metrics.shadowDropped('failed', 1);
+  metrics.challengerFailed(new ModelFailure('features', ''));
+  expect(await samplesOf(metrics, 'lonetree_shadow_')).toEqual({
+    readings_total: 200,
+    'anomalies_total{model="champion"}': 6,
+    'anomalies_total{model="challenger"}': 10,
+    disagreements_total: 8,
+    'dropped_total{reason="behind"}': 42,
+    'dropped_total{reason="failed"}': 1,
+  });
+  expect(await samplesOf(metrics, 'lonetree_challenger_failures_total')).toEqual({
+    '{reason="features"}': 1,
+  });
+});

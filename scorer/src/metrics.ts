@@ -1,10 +1,14 @@
 // What Prometheus sees of the scorer. Counted once a block, never once a reading, and never by station.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { ChallengerOptions } from './challenger-keeper.ts';
 import type { KeeperObserver } from './model-keeper.ts';
 import type { PipelineObserver } from './pipeline.ts';
+import type { ShadowObserver } from './shadow.ts';
 
 export type Metrics = PipelineObserver &
-  KeeperObserver & {
+  KeeperObserver &
+  ShadowObserver &
+  ChallengerOptions['observer'] & {
     readonly contentType: string;
     text(): Promise<string>;
   };
@@ -72,6 +76,34 @@ export function createMetrics(): Metrics {
     labelNames: ['reason'] as const,
     registers,
   });
+  const shadowReadings = new Counter({
+    name: 'lonetree_shadow_readings_total',
+    help: 'Readings that the challenger scored too.',
+    registers,
+  });
+  const shadowAnomalies = new Counter({
+    name: 'lonetree_shadow_anomalies_total',
+    help: 'Those of them that are abnormal, by whose verdict.',
+    labelNames: ['model'] as const,
+    registers,
+  });
+  const shadowDisagreements = new Counter({
+    name: 'lonetree_shadow_disagreements_total',
+    help: 'Those of them that one of the models calls abnormal and the other does not.',
+    registers,
+  });
+  const shadowDropped = new Counter({
+    name: 'lonetree_shadow_dropped_total',
+    help: 'Sampled readings that were left out, by reason.',
+    labelNames: ['reason'] as const,
+    registers,
+  });
+  const challengerFailures = new Counter({
+    name: 'lonetree_challenger_failures_total',
+    help: 'Looks for the challenger that failed or found one that is refused, by reason.',
+    labelNames: ['reason'] as const,
+    registers,
+  });
   return {
     contentType: registry.contentType,
     stored(block) {
@@ -93,6 +125,14 @@ export function createMetrics(): Metrics {
       swaps.inc({ cause });
     },
     modelFailed: ({ reason }) => modelFailures.inc({ reason }),
+    shadowStored({ rowCount, championAnomalyCount, challengerAnomalyCount, disagreementCount }) {
+      shadowReadings.inc(rowCount);
+      shadowAnomalies.inc({ model: 'champion' }, championAnomalyCount);
+      shadowAnomalies.inc({ model: 'challenger' }, challengerAnomalyCount);
+      shadowDisagreements.inc(disagreementCount);
+    },
+    shadowDropped: (reason, rowCount) => shadowDropped.inc({ reason }, rowCount),
+    challengerFailed: ({ reason }) => challengerFailures.inc({ reason }),
     text: () => registry.metrics(),
   };
 }

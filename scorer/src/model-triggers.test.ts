@@ -20,6 +20,7 @@ function start(changes: Partial<TriggerOptions> = {}) {
       },
     },
     followed: { name: 'lonetree', alias: 'champion' },
+    challenger: null,
     updates: {
       follow(handle) {
         announce = handle;
@@ -62,6 +63,27 @@ test('announcements of other names and aliases, and what cannot be read, are pas
   expect(looks).toEqual([]);
   announce(announced);
   expect(looks).toHaveLength(1);
+});
+
+test('the challenger is looked for at the start, when it is announced, and after every look for the champion', async () => {
+  let count = 0;
+  const challenger = {
+    alias: 'challenger',
+    look() {
+      count += 1;
+      return Promise.resolve();
+    },
+  };
+  const { looks, announce } = start({ challenger });
+  expect(count).toBe(1);
+  announce({ ...announced, name: 'other', alias: 'challenger' });
+  announce({ ...announced, alias: 'another' });
+  expect(count).toBe(1);
+  announce({ ...announced, alias: 'challenger' });
+  expect([count, looks.length]).toEqual([2, 0]);
+  announce(announced);
+  await Bun.sleep(1);
+  expect([count, looks.length]).toEqual([3, 1]);
 });
 
 test('one look answers all announcements that came while another was under way', async () => {

@@ -8,6 +8,8 @@ export type TriggerOptions = {
   readonly keeper: Pick<ModelKeeper, 'look'>;
   /** The registered name and the alias that are followed: announcements of others are passed over. */
   readonly followed: { readonly name: string; readonly alias: string };
+  /** Null when no challenger is followed. */
+  readonly challenger: { readonly alias: string; look(): Promise<void> } | null;
   /** Null where there is no log of announcements. */
   readonly updates: ModelUpdates | null;
   /** On average; each wait is another, so that scorers that were started together do not ask together. */
@@ -20,6 +22,7 @@ export type TriggerOptions = {
 export function startTriggers({
   keeper,
   followed,
+  challenger,
   updates,
   pollIntervalMs,
   random,
@@ -32,10 +35,12 @@ export function startTriggers({
   let isLooking = false;
 
   /** The keeper has told its failures to log and metrics. */
-  const look = (request: Parameters<ModelKeeper['look']>[0]) =>
-    keeper.look(request).catch((error) => {
+  async function look(request: Parameters<ModelKeeper['look']>[0]): Promise<void> {
+    await keeper.look(request).catch((error) => {
       if (!(error instanceof ModelFailure)) throw error;
     });
+    void challenger?.look(); // Whoever becomes the champion is the challenger no more.
+  }
 
   function pollLater(): void {
     if (isStopped) return;
@@ -51,7 +56,10 @@ export function startTriggers({
     }
     const { name, alias, version, reason } = update;
     const isFollowed = name === followed.name && alias === followed.alias;
-    log.info({ name, alias, version, why: reason, isFollowed }, 'a model is announced');
+    const isChallenger = name === followed.name && alias === challenger?.alias;
+    const facts = { name, alias, version, why: reason, isFollowed: isFollowed || isChallenger };
+    log.info(facts, 'a model is announced');
+    if (isChallenger) void challenger?.look();
     if (!isFollowed) return;
     announced = { why: reason };
     void lookWhileAnnounced();
@@ -69,6 +77,7 @@ export function startTriggers({
   }
 
   updates?.follow(handle);
+  void challenger?.look();
   pollLater();
   return async () => {
     isStopped = true;

@@ -1,9 +1,13 @@
 import { expect, test } from 'bun:test';
 import { fromBinary } from '@bufbuild/protobuf';
+import { Engine } from '@lonetree/core-wasm';
 import { DeadLetterSchema } from '@lonetree/proto';
+import { shippedForest } from '../test/forest-variants.ts';
 import { flawCount, simulate } from '../test/simulation.ts';
 import { type Broker, MessageTooLarge } from './broker.ts';
-import { createPipeline, type Scoring } from './pipeline.ts';
+import { createPipeline, type PipelineOptions, type Scoring } from './pipeline.ts';
+import { encodeReadings } from './reading-json.ts';
+import type { ShadowSample } from './shadow.ts';
 import type { Store } from './store.ts';
 
 test('every reading is stored exactly once and every anomaly published, whatever fails: 40 seeded worlds', async () => {
@@ -38,12 +42,18 @@ const notCalled = () => {
 };
 
 /** A pipeline between a broker and a store of which a test gives only what it needs. */
-function pipelineWith(parts: { broker: Partial<Broker>; store: Partial<Store>; engine?: Partial<Scoring> }) {
+function pipelineWith(parts: {
+  broker: Partial<Broker>;
+  store: Partial<Store>;
+  engine?: Partial<Scoring>;
+  shadow?: PipelineOptions['shadow'];
+}) {
   const gaps: [number, bigint][] = [];
   const pipeline = createPipeline({
     broker: { ...(parts.broker as Broker), reportPosition() {} },
     store: parts.store as Store,
     activeModel: () => ({ engine: parts.engine as Scoring, modelId: 1, version: '' }),
+    shadow: parts.shadow ?? null,
     topics: { readings: 'readings', anomalies: 'anomalies', deadLetters: 'dead' },
     log: quietLog,
     observer: { stored() {}, dropped() {}, gapSkipped: (...gap) => gaps.push(gap) },
@@ -143,4 +153,79 @@ test('a dead letter that is too large for its topic goes without its message, th
     [1n, 10],
   ]);
   expect(letters[0]?.detail).toContain('value 5000 bytes) is too large for this topic');
+});
+
+/** Blocks of one abnormal reading each, and in which order what happens to them. */
+async function shadowedBlocks(answers: readonly (boolean | 'not published' | 'not stored')[]) {
+  const engine = await Engine.load(shippedForest());
+  const values = { temperature: 1_000, humidity: 17.5, sound: 54.3 };
+  const encoded = encodeReadings([{ station: 's', timeMs: Date.UTC(2026, 10, 23), values }]);
+  if ('rejected' in encoded) throw new Error(encoded.rejected.detail);
+  const events: string[] = [];
+  let position = 0n;
+  let answer: (typeof answers)[number] = true;
+  const { pipeline } = pipelineWith({
+    broker: {
+      watermarks: async () => ({ start: 0n, end: 99n }),
+      seek() {},
+      publish: async (topic) => {
+        await Bun.sleep(1);
+        if (answer === 'not published') throw new Error('the broker is away');
+        events.push(`${topic} published`);
+      },
+    },
+    store: {
+      position: async () => ({ next: position, anomalies: [] }),
+      write: async () => {
+        await Bun.sleep(1);
+        if (answer === 'not stored') throw new Error('the database is away');
+        events.push(answer === false ? 'fenced' : 'stored');
+        return answer !== false;
+      },
+    },
+    engine,
+    shadow: {
+      sample(verdicts, _, firstIndex) {
+        events.push(`sampled ${verdicts.from} from ${firstIndex}: ${verdicts.block.rowCount}`);
+        return { rowCount: Number(verdicts.from) } as ShadowSample;
+      },
+      compare: (sample) => events.push(`compared ${sample.rowCount}`),
+    },
+  });
+  pipeline.handlers.assigned([0]);
+  for (answer of answers) {
+    const message = {
+      offset: Number(position),
+      timeMs: 0,
+      key: null,
+      value: encoded.batch,
+      headers: {},
+    };
+    const fetched = { partition: 0, from: position, next: position + 1n, messages: [message] };
+    if (await pipeline.handlers.block(fetched, new Promise(() => {}))) position += 1n;
+  }
+  return events;
+}
+
+test('the challenger comes after the champion’s verdicts are stored and published, block by block', async () => {
+  expect(await shadowedBlocks([true, true])).toEqual([
+    'sampled 0 from 0: 1',
+    'stored',
+    'anomalies published',
+    'compared 0',
+    'sampled 1 from 0: 1',
+    'stored',
+    'anomalies published',
+    'compared 1',
+  ]);
+});
+
+test('what was fenced, not stored or not published is not compared', async () => {
+  const events = await shadowedBlocks([false, 'not stored', 'not published', true]);
+  expect(events.filter((event) => /^(compared|fenced|stored)/.test(event))).toEqual([
+    'fenced',
+    'stored',
+    'stored',
+    'compared 0',
+  ]);
 });

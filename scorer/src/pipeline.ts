@@ -12,6 +12,7 @@ import {
   type Outgoing,
 } from './broker.ts';
 import { encodeJsonReadings } from './reading-json.ts';
+import type { Shadow } from './shadow.ts';
 import type { AnomalyRecord, Store, Verdicts } from './store.ts';
 
 /** What the pipeline uses of an engine. From `begin` to the last look at the block nothing may wait in between. */
@@ -46,6 +47,8 @@ export type PipelineOptions = {
   readonly broker: Broker;
   readonly store: Store;
   readonly activeModel: () => ActiveModel;
+  /** Sees a sample of what was stored and published; null: nothing is compared. */
+  readonly shadow: Pick<Shadow, 'sample' | 'compare'> | null;
   readonly topics: { readonly readings: string; readonly anomalies: string; readonly deadLetters: string };
   readonly log: PipelineLog;
   readonly observer: PipelineObserver;
@@ -64,7 +67,7 @@ export type Pipeline = {
 class PositionBeyondEnd extends Error {}
 
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { broker, store, topics, log, observer } = options;
+  const { broker, store, topics, log, observer, shadow } = options;
   /** Per partition of ours: where the next block has to begin. Absent or pending: in doubt. */
   const positions = new Map<number, Promise<bigint>>();
   const troubles = new Map<number, string>();
@@ -161,6 +164,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         }
         index = stored.nextIndex;
         await publishAnomalies(stored.anomalies);
+        if (stored.sample !== null) shadow?.compare(stored.sample);
       }
     } catch (error) {
       observer.dropped(partition, 'error');
@@ -185,6 +189,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     }
     const { verdicts, nextIndex } = scored;
     const { rowCount, ignoredFeatureCount } = verdicts.block; // Later it is another block's.
+    const sample = shadow?.sample(verdicts, batches, firstIndex) ?? null;
     if (!(await store.write(verdicts))) return 'fenced';
     observer.stored({
       partition: verdicts.partition,
@@ -194,7 +199,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       anomalies: verdicts.anomalies,
       refused: scored.deadLetters.map(({ rejection }) => rejection),
     });
-    return { nextIndex, anomalies: verdicts.anomalies };
+    return { nextIndex, anomalies: verdicts.anomalies, sample };
   }
 
   return {

@@ -5,6 +5,7 @@ import { forestSizeMax } from '@lonetree/core-wasm';
 import { type AdapterHooks, createAdapters } from './adapters.ts';
 import { createApp } from './app.ts';
 import type { Broker } from './broker.ts';
+import { createChallengerKeeper } from './challenger-keeper.ts';
 import { bounds, type Config } from './config.ts';
 import type { Logger } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
@@ -14,7 +15,8 @@ import { createModelKeeper, type ModelKeeper } from './model-keeper.ts';
 import { createFileSource, createRegistrySource } from './model-source.ts';
 import { startTriggers } from './model-triggers.ts';
 import { createPipeline, type PipelineObserver } from './pipeline.ts';
-import { createRegistry } from './registry.ts';
+import { createRegistry, type Registry } from './registry.ts';
+import { createShadow } from './shadow.ts';
 import { StartError } from './start-error.ts';
 import type { Store } from './store.ts';
 
@@ -34,10 +36,12 @@ export type ServiceHooks = AdapterHooks & {
 export async function startService(config: Config, log: Logger, hooks: ServiceHooks): Promise<Service> {
   const { broker, store, updates } = await createAdapters(config, log, hooks);
   const metrics = createMetrics();
-  const keeper = createKeeper(config, { store, metrics, log });
+  const registry = connectRegistry(config);
+  const keeper = createKeeper(config, registry, { store, metrics, log });
   await keeper.load().catch(explainStart(config.model.file));
   const stopping = new AbortController();
   let isConsuming = false;
+  const comparison = createComparison(config, registry, { keeper, store, metrics, log });
 
   const pipeline = createPipeline({
     broker,
@@ -47,6 +51,7 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
       if (active === null) throw new Error('assertion failed: a block came before the model');
       return active;
     },
+    shadow: comparison?.shadow ?? null,
     topics: config.topics,
     log: { info: log.info.bind(log), warn: log.warn.bind(log), error: log.error.bind(log) },
     observer: {
@@ -69,6 +74,7 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     store,
     broker,
     keeper,
+    challenger: comparison?.challenger ?? null,
     modelName: config.model.name,
     scorer: config.scorer,
     adminToken: config.adminToken,
@@ -92,7 +98,16 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     await again('making day partitions', () => store.maintain(Date.now()));
     await again('recording the model', () => keeper.begin());
     const { registryUri: _, file: __, pollIntervalMs, ...followed } = config.model;
-    endTriggers = startTriggers({ keeper, followed, updates, pollIntervalMs, random: Math.random, log });
+    endTriggers = startTriggers({
+      keeper,
+      followed,
+      challenger:
+        comparison === null ? null : { alias: config.shadow.alias, look: comparison.challenger.look },
+      updates,
+      pollIntervalMs,
+      random: Math.random,
+      log,
+    });
     await again('joining the group', () => broker.consume(pipeline.handlers));
     isConsuming = true;
   };
@@ -116,33 +131,37 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
       await Promise.race([server.stop(), Bun.sleep(bounds.requestDrainMs)]);
       if (!isConsuming) await store.close(); // The start may be waiting for it.
       await Promise.all([server.stop(true), begun]);
-      await Promise.all([endTriggers(), keeper.stop(), broker.close()]);
+      await Promise.all([endTriggers(), keeper.stop(), comparison?.stop(), broker.close()]);
       await store.close();
     },
   };
 }
 
+type Surroundings = { readonly store: Store; readonly metrics: Metrics; readonly log: Logger };
+
+function connectRegistry({ model: { registryUri: uri, name } }: Config): Registry | null {
+  if (uri === undefined) return null;
+  return createRegistry({
+    uri,
+    name,
+    forestSizeMax,
+    answerDeadlineMs: bounds.registryAnswerMs,
+    downloadDeadlineMs: bounds.registryDownloadMs,
+    tryCount: bounds.registryTryCount,
+    retry: { firstMs: bounds.registryRetryFirstMs, maxMs: bounds.registryRetryMaxMs },
+    wait: (milliseconds, signal) => setTimeout(milliseconds, undefined, { signal }),
+    random: Math.random,
+  });
+}
+
 /** The registry's model, or without a registry the file's. */
 function createKeeper(
   { model, dataFolder, scorer }: Config,
-  { store, metrics, log }: { readonly store: Store; readonly metrics: Metrics; readonly log: Logger },
+  registry: Registry | null,
+  { store, metrics, log }: Surroundings,
 ): ModelKeeper {
-  const { registryUri: uri, name, alias } = model;
+  const { name, alias } = model;
   const file = createFileSource(model.file, forestSizeMax);
-  const registry =
-    uri === undefined
-      ? null
-      : createRegistry({
-          uri,
-          name,
-          forestSizeMax,
-          answerDeadlineMs: bounds.registryAnswerMs,
-          downloadDeadlineMs: bounds.registryDownloadMs,
-          tryCount: bounds.registryTryCount,
-          retry: { firstMs: bounds.registryRetryFirstMs, maxMs: bounds.registryRetryMaxMs },
-          wait: (milliseconds, signal) => setTimeout(milliseconds, undefined, { signal }),
-          random: Math.random,
-        });
   return createModelKeeper({
     source: registry === null ? file : createRegistrySource(registry, alias),
     fallback: registry === null ? null : file,
@@ -155,6 +174,37 @@ function createKeeper(
     observer: metrics,
     now: Date.now,
   });
+}
+
+/** The challenger and its shadow; null without a registry, or when no message is to be sampled. */
+function createComparison(
+  { model: { name }, shadow: { alias, sampleRate }, topics }: Config,
+  registry: Registry | null,
+  { keeper, store, metrics, log }: Surroundings & { readonly keeper: ModelKeeper },
+) {
+  if (registry === null || sampleRate === 0) return null;
+  const challenger = createChallengerKeeper({
+    source: createRegistrySource(registry, alias),
+    store,
+    active: () => keeper.state().active,
+    name,
+    log,
+    observer: metrics,
+    now: Date.now,
+  });
+  const shadow = createShadow({
+    challenger: () => challenger.state().challenger,
+    store,
+    topic: topics.readings,
+    sampleRate,
+    waitingMax: bounds.shadowWaitingMax,
+    blockRowsMax: bounds.shadowBlockRowsMax,
+    turnRowsMax: bounds.shadowTurnRowsMax,
+    log,
+    observer: metrics,
+  });
+  const stop = () => Promise.all([challenger.stop(), shadow.close()]);
+  return { challenger, shadow, stop };
 }
 
 function explainStart(file: string) {

@@ -3,6 +3,7 @@ import { copyColumns, type Model } from '@lonetree/core-wasm';
 import type { ReservedSql, Sql } from 'postgres';
 import { createBuffers } from './buffers.ts';
 import { anomalyColumns, describeAnomalies, encodeAnomalies } from './copy-anomalies.ts';
+import { encodeShadowScores, shadowColumns } from './copy-shadow-scores.ts';
 import { migrations } from './migrations-postgres.ts';
 import type { Position, Store, Verdicts } from './store.ts';
 import { createClient } from './store-postgres-client.ts';
@@ -64,6 +65,13 @@ export function createPostgresStore(options: PostgresOptions): Store {
     connectionCount: options.queryConnectionCount,
     // A span of time is always better found by the index than by reading a table that may be of any size.
     session: { default_transaction_read_only: 'on', enable_seqscan: 'off' },
+  });
+  const shadow = createClient({
+    ...common,
+    applicationName: `lonetree ${group} shadow`,
+    connectionCount: 1,
+    // What a crash of the server takes is left out, and blocks are not kept from the disk.
+    session: { synchronous_commit: 'off' },
   });
   const schema = createClient({
     ...common,
@@ -189,6 +197,11 @@ export function createPostgresStore(options: PostgresOptions): Store {
         }),
       ),
 
+    async writeShadow(scores) {
+      const rows = encodeShadowScores(scores, topic);
+      await shadow.runAlone((connection) => copyIn(connection, 'shadow_score', shadowColumns, [rows]));
+    },
+
     predictions: (query) => queries.run((db) => queryPredictions(db, query)),
 
     anomalies: (query) => queries.run((db) => queryAnomalies(db, query)),
@@ -207,7 +220,7 @@ export function createPostgresStore(options: PostgresOptions): Store {
         ),
 
     async close() {
-      await Promise.all([blocks.close(), queries.close(), schema.close()]);
+      await Promise.all([blocks.close(), queries.close(), shadow.close(), schema.close()]);
     },
   };
 }

@@ -1,7 +1,14 @@
 // The store as tables of the embedded SQLite file: verdicts and position in one local transaction.
 import { shortFloat32 } from './float32.ts';
 import type { Database } from './sqlite.ts';
-import type { AnomalyRecord, PredictionRecord, ReadingQuery, Store, Verdicts } from './store.ts';
+import type {
+  AnomalyRecord,
+  PredictionRecord,
+  ReadingQuery,
+  ShadowScores,
+  Store,
+  Verdicts,
+} from './store.ts';
 
 export type SqliteStoreOptions = {
   readonly database: Database;
@@ -25,6 +32,9 @@ export function createSqliteStore({ database, group, topic, retentionDays }: Sql
   );
   const insertAnomaly = database.query(
     'insert into anomaly values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+  );
+  const insertShadowScore = database.query(
+    'insert into shadow_score values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
   );
   const movePosition = database.query(
     `update consumer_offset set next_offset = ?, block_offset = ?, reading_count = reading_count + ?
@@ -75,6 +85,23 @@ export function createSqliteStore({ database, group, topic, retentionDays }: Sql
       );
     }
   }
+
+  const addShadowScores = database.transaction((scores: ShadowScores): void => {
+    const { partition, championModelId, challengerModelId, block, offsets } = scores;
+    const storedAt = Date.now();
+    let row = 0;
+    for (const [message, offset] of offsets.entries()) {
+      const rowCount = block.messageRows[message] as number;
+      for (let index = 0; index < rowCount; index += 1, row += 1) {
+        // biome-ignore format: a row of the table
+        insertShadowScore.run(
+          topic, partition, offset, index, block.times[row] as number, block.station(row), championModelId,
+          challengerModelId, scores.championScores[row] as number, block.scores[row] as number,
+          scores.championIsAnomaly[row] as number, block.isAnomaly[row] as number, storedAt,
+        );
+      }
+    }
+  });
 
   const cleanUp = createCleanUp(database, { group, topic });
   let isClosed = false;
@@ -135,6 +162,8 @@ export function createSqliteStore({ database, group, topic, retentionDays }: Sql
       });
       return Promise.try(() => skip.immediate());
     },
+
+    writeShadow: (scores) => Promise.try(() => addShadowScores.immediate(scores)),
 
     predictions: (query) =>
       Promise.try(() =>

@@ -82,6 +82,20 @@ export type ModelSwap = {
   readonly why: string;
 };
 
+/** What champion and challenger say of the same readings. */
+export type ShadowScores = {
+  readonly partition: number;
+  readonly championModelId: number;
+  readonly challengerModelId: number;
+  /** As the challenger scored it. */
+  readonly block: Block;
+  /** For each message of the block, as for `block.messageRows`. */
+  readonly offsets: readonly number[];
+  /** The champion's, for each row of the block. */
+  readonly championScores: Float64Array;
+  readonly championIsAnomaly: Uint8Array;
+};
+
 /** A store serves one consumer group and one topic of readings: both are given when it is made. */
 export type Store = {
   /** Creates or updates the tables. Safe when several scorers start at once. */
@@ -106,6 +120,11 @@ export type Store = {
    * `position_gap`. Answers false when the position was no longer `from`.
    */
   skipGap(partition: number, from: bigint, to: bigint): Promise<boolean>;
+  /**
+   * Adds rows to `shadow_score`, in the way of nobody who stores blocks. Nothing else depends on them.
+   * Reads the block before its first await.
+   */
+  writeShadow(scores: ShadowScores): Promise<void>;
   /** Newest first. */
   predictions(query: ReadingQuery): Promise<PredictionRecord[]>;
   /** Newest first. */

@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 
 const crcPlace = 12;
+const denominatorPlace = 48;
+const offsetPlace = 56;
+const sumThresholdPlace = 64;
 const shipped = readFileSync(join(import.meta.dir, '..', '..', 'models', 'default.forest'));
 
 /** The shipped file itself. */
@@ -14,6 +17,16 @@ export const retrained = (seed: number): Uint8Array => replaced('"seed":42', `"s
 
 /** Needs a feature that no station sends. */
 export const withOtherFeature = (): Uint8Array => replaced('sound', 'pitch');
+
+/** The same trees and scores, and an offset that calls many more readings abnormal. */
+export function moreAlarming(): Uint8Array {
+  const bytes = Buffer.from(shipped);
+  const denominator = bytes.readDoubleLE(denominatorPlace);
+  const sumThreshold = bytes.readDoubleLE(sumThresholdPlace) * 1.5;
+  bytes.writeDoubleLE(-(2 ** (-sumThreshold / denominator)), offsetPlace);
+  bytes.writeDoubleLE(sumThreshold, sumThresholdPlace);
+  return sign(bytes);
+}
 
 /** A bit of a node is another one: the checksum does not fit. */
 export function damaged(forest: Uint8Array): Uint8Array {
@@ -28,6 +41,10 @@ function replaced(text: string, by: string): Uint8Array {
   const place = bytes.indexOf(text);
   if (place < 0 || by.length !== text.length) throw new Error(`${text} cannot become ${by}`);
   bytes.write(by, place);
+  return sign(bytes);
+}
+
+function sign(bytes: Buffer): Uint8Array {
   bytes.writeUInt32LE(0, crcPlace);
   bytes.writeUInt32LE(crc32(bytes), crcPlace);
   return new Uint8Array(bytes);

@@ -6,7 +6,14 @@ import { Engine } from '@lonetree/core-wasm';
 import type { Message } from '../src/broker.ts';
 import { scoreMessages, toBatches } from '../src/pipeline.ts';
 import { encodeReadings, type JsonReading } from '../src/reading-json.ts';
-import type { AnomalyRecord, PredictionRecord, ReadingQuery, Store, Verdicts } from '../src/store.ts';
+import type {
+  AnomalyRecord,
+  PredictionRecord,
+  ReadingQuery,
+  ShadowScores,
+  Store,
+  Verdicts,
+} from '../src/store.ts';
 
 export type StoreFixture = {
   /** Another client of the same database, for that consumer group and the topic `readings`. */
@@ -126,6 +133,68 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
       };
       expect(rows).toEqual([{ ...expected, cause: 'start' }, expected, expected]);
       expect(await fixture.query('select 1 from model_swap where at is null')).toEqual([]);
+    });
+
+    test('what champion and challenger say is kept aside, row by row, as often as it is written', async () => {
+      await store.position(3, 2n ** 40n);
+      const messages = [
+        [{ station: 'O’Neil "x" \\ , {}\t', timeMs: Date.UTC(2099, 11, 31, 23, 59, 59, 999) }],
+        [
+          { station: 'Süd 站 🌡', timeMs: startMs, temperature: hot },
+          { station: 'b', timeMs: startMs + 1, temperature: 29 },
+        ],
+      ];
+      const { block } = score(2n ** 40n, messages, 3);
+      const challenger = [...block.scores];
+      const championScores = Float64Array.of(-0.25, -0.5, -1 / 3);
+      const scores: ShadowScores = {
+        partition: 3,
+        championModelId: 17,
+        challengerModelId: modelId,
+        block,
+        offsets: [2 ** 40, 2 ** 40 + 7],
+        championScores,
+        championIsAnomaly: Uint8Array.of(1, 0, 0),
+      };
+      const writing = store.writeShadow(scores);
+      score(9n, [Array.from({ length: 500 }, () => ({ station: 'second', temperature: hot }))]);
+      await writing;
+      const rows = await fixture.query(`select topic, partition, "offset", row, station, champion_model_id,
+        challenger_model_id, champion_score, challenger_score, champion_is_anomaly, challenger_is_anomaly, time
+        from shadow_score order by "offset", row`);
+      const plain = rows.map((row) =>
+        Object.values(row as object).map((value, column) => (column === 11 ? Number(value) : simple(value))),
+      );
+      const [first, second] = [2 ** 40, 2 ** 40 + 7];
+      const both = (offset: number, row: number, index: number) => [
+        ...['readings', 3, offset, row, messages.flat()[index]?.station, 17, modelId],
+        ...[championScores[index], challenger[index], index === 0 ? 1 : 0, index === 1 ? 1 : 0],
+        messages.flat()[index]?.timeMs,
+      ];
+      expect(plain).toEqual([both(first, 0, 0), both(second, 0, 1), both(second, 1, 2)]);
+      expect(await store.predictions(everything)).toEqual([]);
+      expect(await store.anomalies(everything)).toEqual([]);
+      expect((await store.position(3, 0n)).next).toBe(2n ** 40n);
+
+      const again = store.writeShadow({ ...scores, block: score(2n ** 40n, messages, 3).block });
+      await again;
+      expect(await fixture.query('select 1 from shadow_score')).toHaveLength(6);
+    });
+
+    test('shadow scores that are not taken leave nothing behind, and blocks are stored all the same', async () => {
+      await store.position(0, 0n);
+      await fixture.query('alter table shadow_score rename to shadow_score_away');
+      const { block } = score(0n, [[{}]]);
+      const scores: ShadowScores = {
+        ...{ partition: 0, championModelId: 1, challengerModelId: 2, block, offsets: [0] },
+        championScores: Float64Array.of(-0.5),
+        championIsAnomaly: Uint8Array.of(0),
+      };
+      await expect(store.writeShadow(scores)).rejects.toThrow('shadow_score');
+      expect(await store.write(score(0n, [[{}]]))).toBe(true);
+      await fixture.query('alter table shadow_score_away rename to shadow_score');
+      await store.writeShadow({ ...scores, block: score(1n, [[{}]]).block });
+      expect(await fixture.query('select 1 from shadow_score')).toHaveLength(1);
     });
 
     test('events and shadow scores have their tables', async () => {
@@ -375,3 +444,9 @@ export function describeStore(name: string, makeFixture: () => Promise<StoreFixt
 
 const asFloat32 = (value: number | null | undefined) =>
   typeof value === 'number' ? Math.fround(value) : value;
+
+/** As one of the databases says it and the other too. */
+const simple = (value: unknown) =>
+  typeof value === 'boolean' || typeof value === 'bigint' || /^\d{10,}$/.test(String(value))
+    ? Number(value)
+    : value;

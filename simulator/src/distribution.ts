@@ -50,6 +50,8 @@ export const FEATURES = [
   },
 ] as const satisfies readonly Feature[];
 
+export type FeatureName = (typeof FEATURES)[number]['name'];
+
 /** How the features' latent normals go together beside the daily cycle: warm air is drier, noise follows nobody. */
 export const CORRELATION: readonly (readonly number[])[] = [
   [1, -0.6, 0.15],

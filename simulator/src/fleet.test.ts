@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
 import { betaCdf } from './beta.ts';
-import { CORRELATION, FEATURES, type Feature } from './distribution.ts';
+import { CORRELATION, FEATURES, type Feature, standardDeviation } from './distribution.ts';
 import { createFleet, type FleetOptions } from './fleet.ts';
 import { cholesky } from './signal.ts';
 
@@ -159,6 +159,18 @@ describe('fleet', () => {
       const highest = sums.indexOf(Math.max(...sums));
       expect(Math.abs(highest - peakHour)).toBeLessThanOrEqual(1);
       expect(Math.abs(sums.indexOf(Math.min(...sums)) - ((peakHour + 12) % 24))).toBeLessThanOrEqual(1);
+    }
+  });
+
+  test.each(['independent', 'correlated'] as const)('%s: a shift moves its features and no other', (mode) => {
+    const shifted = rows({ mode, shift: { temperature: 1, sound: -0.5 } }, 1_000);
+    const usual = rows({ mode }, 1_000);
+    for (const [index, deviations] of [1, 0, -0.5].entries()) {
+      const distance = deviations * standardDeviation(FEATURES[index] as Feature);
+      const before = column(usual, index);
+      for (const [at, value] of column(shifted, index).entries()) {
+        expect(Math.abs(value - (before[at] as number) - distance)).toBeLessThan(1e-4);
+      }
     }
   });
 

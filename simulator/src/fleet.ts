@@ -2,7 +2,7 @@
 import { FEATURES } from './distribution.ts';
 import { createFaultDesk } from './fault-desk.ts';
 import type { FaultLabel, FaultPlan } from './faults.ts';
-import { correlatedSignal, independentSignal } from './signal.ts';
+import { correlatedSignal, independentSignal, type Shift, shiftedSignal } from './signal.ts';
 
 export type FleetMode = 'independent' | 'correlated';
 
@@ -16,6 +16,8 @@ export type FleetOptions = {
   /** The time of the first reading, milliseconds since the Unix epoch. */
   readonly startMs: number;
   readonly faults: FaultPlan | null;
+  /** The whole fleet measures this much more or less. */
+  readonly shift?: Shift;
 };
 
 /** One row, valid until the next one is asked for. */
@@ -42,7 +44,8 @@ export function createFleet(options: FleetOptions): Fleet {
     { length: stationCount },
     (_, index) => `station-${String(index + 1).padStart(3, '0')}`,
   );
-  const signal = options.mode === 'independent' ? independentSignal(seed) : correlatedSignal(options);
+  const unshifted = options.mode === 'independent' ? independentSignal(seed) : correlatedSignal(options);
+  const signal = options.shift === undefined ? unshifted : shiftedSignal(unshifted, options.shift);
   const timeOf = (stationIndex: number, readingIndex: number): number =>
     Math.floor(startMs + intervalMs * (readingIndex + stationIndex / stationCount));
   const faults = createFaultDesk({ plan: options.faults, stations, seed, intervalMs, timeOf });

@@ -9,6 +9,7 @@ What is measured
   --seed N            same seed, same readings (1)
   --mode MODE         independent: every value drawn anew; correlated: daily cycle and memory (independent)
   --faults WHAT       none, a number of faults per station and hour, or every:9s for one in the fleet (none)
+  --shift A:N,B:N     move a feature by N of its standard deviations, e.g. temperature:1,sound:-0.5
   --interval TIME     from one reading of a station to its next, in the readings' own time (what --rate gives)
   --start TIME        time of the first reading, ISO 8601 (now; 2026-01-01 with --to csv)
 

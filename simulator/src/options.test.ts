@@ -61,6 +61,11 @@ describe('options', () => {
     ]);
   });
 
+  test('a shift is a number of standard deviations per feature', () => {
+    const { source } = parse('--shift temperature:1,sound:-0.5');
+    expect('fleet' in source && source.fleet.shift).toEqual({ temperature: 1, sound: -0.5 });
+  });
+
   test('a replay has its own options', () => {
     const { source, durationMs } = parse(
       '--replay r.csv --speed max --time-column t --features a,b --station s --now --duration 3s',
@@ -87,6 +92,11 @@ describe('options', () => {
     ['--mode wild', '--mode is "wild"; give independent or correlated'],
     ['--faults often', '--faults is "often"'],
     ['--faults every:9', '--faults has the time "9"'],
+    ['--shift temperature', '--shift is "temperature"'],
+    ['--shift temperature:', '--shift is "temperature:"'],
+    ['--shift pressure:1', '--shift is "pressure:1"'],
+    ['--shift sound:1,sound:2', '--shift is "sound:1,sound:2"'],
+    ['--shift sound:1 --replay r.csv', '--shift does not go with --replay'],
     ['--rate 0', '--rate is "0"'],
     ['--duration 5', '--duration has the time "5"'],
     ['--start soon', '--start: "soon" is no time'],

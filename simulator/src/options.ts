@@ -1,9 +1,11 @@
 // The command line: what can be asked for, what was asked for, and what is wrong with it. Pure.
 import { parseArgs } from 'node:util';
 import { BATCH_SIZE_MAX } from './batch.ts';
+import { FEATURES, type FeatureName } from './distribution.ts';
 import type { FaultPlan } from './faults.ts';
 import { type FleetMode, STATION_COUNT_MAX } from './fleet.ts';
 import { parseTime } from './replay.ts';
+import type { Shift } from './signal.ts';
 
 /** What the user has to change; the message says which option and how. */
 export class UsageError extends Error {
@@ -20,6 +22,7 @@ type FleetSource = {
   readonly seed: number;
   readonly mode: FleetMode;
   readonly faults: FaultPlan | null;
+  readonly shift?: Shift;
   readonly readingsPerSecond: number | null;
   readonly intervalMs?: number;
   readonly startMs?: number;
@@ -56,6 +59,7 @@ const STRINGS = [
   'seed',
   'mode',
   'faults',
+  'shift',
   'interval',
   'start',
   'rate',
@@ -85,6 +89,7 @@ const FLEET_ONLY: readonly Name[] = [
   'seed',
   'mode',
   'faults',
+  'shift',
   'interval',
   'start',
   'rate',
@@ -171,6 +176,7 @@ function parseFleet(values: Values, { to }: Destination): FleetSource {
     seed: wholeNumber(values, 'seed', 1, 0, Number.MAX_SAFE_INTEGER),
     mode,
     faults: parseFaults(values.faults ?? 'none'),
+    ...(values.shift === undefined ? {} : { shift: parseShift(values.shift) }),
     readingsPerSecond,
     ...(values.interval === undefined ? {} : { intervalMs: duration('interval', values.interval) }),
     ...(values.start === undefined
@@ -199,6 +205,18 @@ function parseFaults(text: string): FaultPlan | null {
   const perStationHour = Number(text);
   if (text !== '' && perStationHour > 0 && Number.isFinite(perStationHour)) return { perStationHour };
   throw new UsageError(`--faults is "${text}"; give none, faults per station and hour as 0.5, or every:9s`);
+}
+
+function parseShift(text: string): Shift {
+  const parts = text.split(',').map((part) => /^([a-z]+):(-?\d+(?:\.\d+)?)$/.exec(part));
+  const names = parts.map((part) => FEATURES.find(({ name }) => name === part?.[1])?.name);
+  if (names.includes(undefined) || new Set(names).size < names.length) {
+    const known = FEATURES.map(({ name }) => name).join(', ');
+    throw new UsageError(
+      `--shift is "${text}"; give standard deviations as temperature:1,sound:-0.5, each of ${known} at most once`,
+    );
+  }
+  return Object.fromEntries(parts.map((part, index) => [names[index] as FeatureName, Number(part?.[2])]));
 }
 
 function parseEnd(

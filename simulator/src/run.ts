@@ -5,12 +5,14 @@ import { FEATURES } from './distribution.ts';
 import { FAULT_KINDS, type FaultKind, type FaultLabel, type FaultPlan } from './faults.ts';
 import { createFleet, type Fleet, type FleetMode } from './fleet.ts';
 import { type Clock, type Publish, pace } from './pace.ts';
+import type { Shift } from './signal.ts';
 
 export type SimulatorOptions = {
   readonly stationCount: number;
   readonly seed: number;
   readonly mode: FleetMode;
   readonly faults: FaultPlan | null;
+  readonly shift?: Shift;
   /** Of the whole fleet; null: as fast as the publisher takes them. */
   readonly readingsPerSecond: number | null;
   /** From one reading of a station to its next, in the readings' own time; by default what the rate gives, or 1 s. */

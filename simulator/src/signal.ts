@@ -1,6 +1,13 @@
 // What healthy stations measure, independently drawn or with a day, a memory and features that go
 // together. Pure.
-import { CORRELATION, createQuantileTable, FEATURES, type QuantileTable } from './distribution.ts';
+import {
+  CORRELATION,
+  createQuantileTable,
+  FEATURES,
+  type FeatureName,
+  type QuantileTable,
+  standardDeviation,
+} from './distribution.ts';
 import type { Reading } from './fleet.ts';
 import { normalQuantile } from './normal.ts';
 import { createStream } from './random.ts';
@@ -15,6 +22,20 @@ export function independentSignal(seed: number): Signal {
     const draws = stream.at(readingIndex, stationIndex);
     for (let index = 0; index < values.length; index++) {
       values[index] = (tables[index] as QuantileTable)(normalQuantile(draws[index] as number));
+    }
+  };
+}
+
+/** How far each feature is moved, in its standard deviations; what is not named stays. */
+export type Shift = Readonly<Partial<Record<FeatureName, number>>>;
+
+/** The same readings, moved: what a new season or a new sensor does to a fleet. */
+export function shiftedSignal(signal: Signal, shift: Shift): Signal {
+  const distances = FEATURES.map((feature) => (shift[feature.name] ?? 0) * standardDeviation(feature));
+  return (reading, readingIndex, timeMs) => {
+    signal(reading, readingIndex, timeMs);
+    for (let index = 0; index < distances.length; index++) {
+      reading.values[index] = (reading.values[index] as number) + (distances[index] as number);
     }
   };
 }

@@ -1,15 +1,14 @@
 // The thread that builds tables, so that the one that scores never waits for them.
-import { parentPort, workerData } from 'node:worker_threads';
 import { buildTables } from './build.ts';
 import type { TableEngine } from './layout.ts';
 
-/** What the thread is started with. */
+/** Its one message. */
 export type Question = {
-  readonly forest: Uint8Array;
+  readonly forest: Uint8Array<ArrayBuffer>;
   /** In the order in which they are tried. */
   readonly engines: readonly TableEngine[];
 };
-/** Its one message; null when the forest fits no engine or gains nothing. */
+/** What it answers; null when the forest fits no engine or gains nothing. */
 export type Answer = { readonly engine: TableEngine; readonly tables: ArrayBuffer } | null;
 
 function answer({ forest, engines }: Question): Answer {
@@ -20,5 +19,8 @@ function answer({ forest, engines }: Question): Answer {
   return null;
 }
 
-const built = answer(workerData as Question);
-parentPort?.postMessage(built, built === null ? [] : [built.tables]);
+declare const self: Worker;
+self.addEventListener('message', ({ data }: MessageEvent<Question>) => {
+  const built = answer(data);
+  self.postMessage(built, built === null ? [] : [built.tables]);
+});

@@ -50,9 +50,14 @@ type Summary = {
   readonly abnormal: number;
   readonly station: string;
 };
-type Stored = Summary & { readonly rows: number; readonly distinct: number };
+type Stored = Summary & {
+  readonly rows: number;
+  readonly distinct: number;
+  /** SHA-256 of the model that scored the message; more than one, joined, where there is a fault. */
+  readonly models: string;
+};
 
-const modelFile = join(import.meta.dir, '..', '..', '..', 'models', 'default.forest');
+const shippedForest = join(import.meta.dir, '..', '..', '..', 'models', 'default.forest');
 /** Sums are added in another order by the database. */
 const sumTolerance = 1e-9;
 
@@ -62,7 +67,8 @@ const storedSummaries = `select partition, "offset", count(*)::int as rows, coun
   sum((row + 1) * (coalesce("values"[1], 0)::float8 + 2 * coalesce("values"[2], 0)::float8 + 3 * coalesce("values"[3], 0)::float8)) as values,
   sum(cardinality(array_positions("values", null)))::int as missing,
   sum((row + 1) * score) as scores, (count(*) filter (where is_anomaly))::int as abnormal,
-  min(station) || '-' || max(station) as station
+  min(station) || '-' || max(station) as station,
+  (select string_agg(sha256, '+') from model where id between min(model_id) and max(model_id)) as models
   from prediction where topic = 'readings' group by 1, 2`;
 
 function summarize(block: Block): Summary {
@@ -102,11 +108,15 @@ function isSame(a: Summary, b: Summary): boolean {
   );
 }
 
-/** `ledgers` are files of `partition offset sequence readings`, separated by tabs. */
+/**
+ * `ledgers` are files of `partition offset sequence readings`, separated by tabs. `forests` are forest files by their SHA-256,
+ * where more than one was used; otherwise it is the shipped one.
+ */
 export async function compare(
   kafka: { readonly brokers: string },
   databaseUrl: string,
   ledgers: readonly string[],
+  forests?: ReadonlyMap<string, Uint8Array>,
 ): Promise<Comparison> {
   const sql = postgres(databaseUrl, { max: 1, onnotice() {} });
   const stored = new Map<string, Stored>();
@@ -116,7 +126,15 @@ export async function compare(
   const anomalyIds = new Set(storedIds);
   await sql.end();
 
-  const engine = await Engine.load(readFileSync(modelFile));
+  const shipped = await Engine.load(readFileSync(shippedForest));
+  const engines = new Map<string, Engine>();
+  for (const [sha256, forest] of forests ?? []) engines.set(sha256, await Engine.load(forest));
+  const engineOf = (found: Stored | undefined) => {
+    if (forests === undefined || found === undefined) return shipped;
+    const engine = engines.get(found.models);
+    if (engine === undefined) throw new Error(`a message was scored by ${found.models}, which nobody named`);
+    return engine;
+  };
   const bad = new Set<string>();
   const counts = { messages: 0, readings: 0, lost: 0, twice: storedIds.length - anomalyIds.size, wrong: 0 };
   const places = new Set<string>();
@@ -125,6 +143,8 @@ export async function compare(
     const place = `${partition}-${offset}`;
     places.add(place);
     counts.messages += 1;
+    const found = stored.get(place);
+    const engine = engineOf(found);
     engine.begin();
     if (!('rowCount' in engine.append(value))) {
       bad.add(place); // Such messages are sent on purpose.
@@ -133,7 +153,6 @@ export async function compare(
     const block = engine.score();
     counts.readings += block.rowCount;
     for (const row of block.anomalyRows) expectedIds.add(`readings-${place}-${row}`);
-    const found = stored.get(place);
     if (found === undefined) counts.lost += block.rowCount;
     else {
       counts.lost += block.rowCount - found.distinct;

@@ -1,0 +1,109 @@
+"""`retrain`: trains a new model on readings that the scorers stored, and makes it the challenger."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lonetree_ml import database, forest_file, gate, register, registry, sklearn_file, training
+from lonetree_ml.arguments import ALARM_RATE, SEED, Integer, UsageError, instant, names, rate
+from lonetree_ml.forest_file import SAMPLES_MAX, TREES_MAX
+from lonetree_ml.judge import clean
+from lonetree_ml.table import InputError, Table
+from lonetree_ml.window import QUERY_TEXT, Span, iso, read
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from lonetree_ml.window import Sample
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--from", dest="start", type=instant, required=True, metavar="TIME", help="of the first reading")
+    parser.add_argument(
+        "--to", dest="end", type=instant, required=True, metavar="TIME", help="before which the last one lies"
+    )
+    parser.add_argument(
+        "--rows-max",
+        type=Integer(gate.TRAINING_ROWS_MIN, 10_000_000),
+        default=200_000,
+        metavar="N",
+        help="readings to sample when there are more (default: 200000)",
+    )
+    parser.add_argument("--features", type=names, metavar="A,B", help="to learn from (default: the newest model's)")
+    parser.add_argument("--seed", type=SEED, default=0, metavar="N", help="same seed, same model (default: 0)")
+    parser.add_argument("--trees", type=Integer(1, TREES_MAX), default=100, metavar="N", help="(default: 100)")
+    parser.add_argument(
+        "--samples",
+        type=Integer(1, SAMPLES_MAX),
+        default=256,
+        metavar="N",
+        help="rows each tree is grown from (default: 256)",
+    )
+    parser.add_argument(
+        "--alarm-rate",
+        type=rate,
+        default=ALARM_RATE,
+        metavar="RATE",
+        help=f"share of ordinary readings to call abnormal (default: {ALARM_RATE})",
+    )
+    parser.add_argument("--output", metavar="FOREST", help="write the .forest file here")
+    parser.add_argument("--save-sklearn", metavar="SKOPS", help="also save the scikit-learn forest here")
+    parser.add_argument("--register", action="store_true", help=f"register it, with the alias {registry.CHALLENGER}")
+    parser.add_argument("--why", default="retrained", metavar="TEXT", help="with --register: why there is this version")
+    registry.add_arguments(parser)
+    database.add_arguments(parser)
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    """Read a sample, train, write, register."""
+    if options.output is None and not options.register:
+        raise UsageError("say what becomes of the model: --register, --output, or both")
+    if options.start >= options.end:
+        raise UsageError("--from must lie before --to")
+    if options.features is not None:
+        forest_file.check_names(options.features)
+    span = Span(options.start, options.end)
+    with database.connected(options) as connection:
+        sample = read(connection, span, features=options.features, rows_max=options.rows_max, seed=options.seed)
+    if len(sample.values) < gate.TRAINING_ROWS_MIN:
+        few = f"Only {len(sample.values)} readings were stored from {span}"
+        raise InputError(f"{few}; at least {gate.TRAINING_ROWS_MIN:,} are needed to train on.")
+    rows = clean(sample.values)
+    origin = {"from": iso(span.start), "to": iso(span.end), "stored_rows": sample.stored}
+    model, forest, report = training.train(
+        rows,
+        list(sample.features),
+        trees=options.trees,
+        samples=options.samples,
+        seed=options.seed,
+        alarm_rate=options.alarm_rate,
+        stations=sample.stations,
+        origin=origin,
+    )
+    content = forest_file.to_bytes(forest)
+    answer = {**report, "features": list(sample.features), "stations": len(sample.names)}
+    answer |= {"sha256": hashlib.sha256(content).hexdigest(), "version": None}
+    if options.output is not None:
+        Path(options.output).write_bytes(content)
+    if options.save_sklearn is not None:
+        sklearn_file.save(Path(options.save_sklearn), model)
+    if options.register:
+        answer["version"] = _register(model, content, sample, span, options)
+    return answer
+
+
+def _register(model: Any, content: bytes, sample: Sample, span: Span, options: Namespace) -> str:
+    connected = registry.connect(options)
+    provenance = register.Provenance(
+        name="prediction",
+        query=f"{QUERY_TEXT}; at most {options.rows_max} rows, seed {options.seed}",
+        data_from=iso(span.start),
+        data_to=iso(span.end),
+    )
+    table = Table(list(sample.features), clean(sample.values))
+    version = register.register(connected, model, content, table=table, provenance=provenance, why=options.why)
+    connected.set_alias(registry.CHALLENGER, version.number)
+    return version.number
