@@ -147,6 +147,7 @@ class Registry:
             raise InputError(f"{tracking_uri} is no registry: give a server's http:// address, or sqlite:///FILE.")
         self.name = name
         self._uri = tracking_uri
+        self._place = re.sub(r"//[^/@]*@", "//", tracking_uri)  # what is shown: never the password
         mlflow.set_tracking_uri(tracking_uri)
         with self._asking():
             self._client = mlflow.MlflowClient(tracking_uri, tracking_uri)
@@ -172,7 +173,7 @@ class Registry:
             with self._asking():
                 return _version(self._client.get_model_version(self.name, number), self._aliases())
         except _AbsentError:
-            raise InputError(f"{self.name} has no version {number} in {self._uri}.") from None
+            raise InputError(f"{self.name} has no version {number} in {self._place}.") from None
 
     def by_alias(self, alias: str) -> Version | None:
         """Find the version that an alias names, if it names one."""
@@ -334,12 +335,11 @@ class Registry:
         """Tell what MLflow raises as what it means to us."""
         try:
             yield
-        except MlflowException as error:
-            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-                raise _AbsentError(str(error)) from error
-            raise ServiceError(f"The registry {self._uri} fails: {error}") from error
-        except (requests.RequestException, SQLAlchemyError) as error:
-            raise ServiceError(f"The registry {self._uri} fails: {error}") from error
+        except (MlflowException, requests.RequestException, SQLAlchemyError) as error:
+            said = str(error).replace(self._uri, self._place)
+            if getattr(error, "error_code", None) == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise _AbsentError(said) from error
+            raise ServiceError(f"The registry {self._place} fails: {said}") from error
 
 
 class _AbsentError(ServiceError):

@@ -410,6 +410,12 @@ def test_a_registry_that_fails_is_asked_three_times_and_then_named(run: Run, fai
     assert Failing.requests == 3
 
 
+def test_a_password_in_the_registrys_address_is_not_shown(run: Run, failing_server: str) -> None:
+    log = refused(run("list", "--tracking-uri", failing_server.replace("//", "//ann:s3cret@")))
+    assert f"The registry {failing_server} fails" in log
+    assert "s3cret" not in log
+
+
 def test_a_registry_that_is_away_or_never_answers_is_given_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

@@ -126,17 +126,11 @@ test('what lonetree_ml registers is found by its alias and downloaded, byte for 
   expect(await registry.download(found, never)).toEqual(forestOf('1'));
 });
 
-test('promote and rollback move the alias, announce it as a ModelUpdate, and record it as an event', async () => {
+test('promote and rollback move the alias, announce it where there is a topic, and record it', async () => {
   await register('2');
-  await expect(runMl('promote', '--version', '1', '--why', 'first')).rejects.toThrow(
-    'not been through the gate',
-  );
   const told = { announced: true, recorded: true };
-  expect(await runMl('promote', '--version', '1', '--why', 'first', '--force')).toEqual({
-    promoted: '1',
-    replaced: null,
-    ...told,
-  });
+  const first = ['promote', '--version', '1', '--why', 'first', '--force', '--updates-topic', 'not-there'];
+  expect(await runMl(...first)).toEqual({ promoted: '1', replaced: null, ...told, announced: false });
   const promote = ['promote', '--alias', 'challenger', '--why', 'straße heiß', '--by', 'ann', '--force'];
   expect(await runMl(...promote)).toEqual({ promoted: '2', replaced: '1', ...told });
   expect((await registry.find('champion', never)).version).toBe('2');
@@ -148,12 +142,10 @@ test('promote and rollback move the alias, announce it as a ModelUpdate, and rec
     const contentType = headers['content-type'] as Uint8Array;
     return decodeModelUpdate({ value, headers: { 'content-type': contentType } });
   });
-  const [first, second] = await Promise.all([sha256Of(forestOf('1')), sha256Of(forestOf('2'))]);
   const update = { name: 'lonetree', alias: 'champion', timeMs: expect.any(BigInt) };
   expect(announced).toMatchObject([
-    { ...update, version: '1', sha256: first, reason: 'first' },
-    { ...update, version: '2', sha256: second, reason: 'ann: straße heiß' },
-    { ...update, version: '1', sha256: first, reason: 'it alarms' },
+    { ...update, version: '2', sha256: await sha256Of(forestOf('2')), reason: 'ann: straße heiß' },
+    { ...update, version: '1', sha256: await sha256Of(forestOf('1')), reason: 'it alarms' },
   ]);
   const events = await database.sql(
     "select kind, detail->>'version', detail->>'replaced', detail->>'by', detail->>'why' from event order by id",
@@ -165,26 +157,12 @@ test('promote and rollback move the alias, announce it as a ModelUpdate, and rec
   ]);
 });
 
-test('a topic that is not there is said, and the promotion stands', async () => {
-  const promote = ['promote', '--version', '2', '--why', 'again', '--force', '--updates-topic', 'nowhere'];
-  expect(await runMl(...promote)).toMatchObject({
-    promoted: '2',
-    replaced: '1',
-    announced: false,
-    recorded: true,
-  });
-  expect((await registry.find('champion', never)).version).toBe('2');
-});
-
 test('a registry that was killed is named, and has kept everything when it is back', async () => {
   await mlflow.kill9();
   await expect(runMl('rollback', '--why', 'x')).rejects.toThrow(`The registry ${mlflow.url} fails`);
   await expect(registry.find('champion', never)).rejects.toMatchObject({ reason: 'registry-away' });
   await mlflow.start();
-  const { versions } = (await runMl('list')) as { versions: { version: string; aliases: string[] }[] };
-  expect(versions.map(({ version, aliases }) => [version, aliases])).toEqual([
-    ['2', ['champion']],
-    ['1', []],
-  ]);
-  expect(await registry.download(await registry.find('champion', never), never)).toEqual(forestOf('2'));
+  const champion = await registry.find('champion', never);
+  expect(champion.version).toBe('1');
+  expect(await registry.download(champion, never)).toEqual(forestOf('1'));
 });
