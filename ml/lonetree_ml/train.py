@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lonetree_ml import training
+from lonetree_ml.absent import absent
 from lonetree_ml.arguments import ALARM_RATE, SEED, Integer, names, rate
 from lonetree_ml.forest_file import SAMPLES_MAX, TREES_MAX
+
+# scikit-learn imports pandas where it is there, and needs it for data sets only: a quarter of the time a start takes.
+with absent("pandas"):
+    from lonetree_ml import training
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace

@@ -314,3 +314,13 @@ def test_a_process_prints_one_json_line_on_stdout_and_logs_on_stderr(rows_csv: P
     assert done.stdout.count("\n") == 1
     assert "4000 rows of temperature, humidity, sound" in done.stderr
     assert "\r" not in done.stderr
+
+
+def test_train_waits_for_no_import_that_it_does_not_need(rows_csv: Path, tmp_path: Path) -> None:
+    program = "import sys; from lonetree_ml.cli import main; main(sys.argv[1:]); print(*sorted(sys.modules))"
+    arguments = ["train", "--input", str(rows_csv), "--output", str(tmp_path / "m.forest"), "--trees", "2"]
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    imported = set(done.stdout.splitlines()[1].split())
+    assert "sklearn.ensemble" in imported
+    assert imported.isdisjoint({"pandas", "mlflow", "matplotlib", "skops", "confluent_kafka", "psycopg"})
