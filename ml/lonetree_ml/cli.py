@@ -7,6 +7,7 @@ what is printed. Only the module of the command that was given is imported: no c
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import sys
@@ -64,7 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
     from lonetree_ml.table import InputError  # noqa: PLC0415
 
     try:
-        report = options.run(options)
+        # Libraries print to stdout too, as MLflow does its runs' addresses: the one line there is ours.
+        with contextlib.redirect_stdout(sys.stderr):
+            report = options.run(options)
     except UsageError as error:
         top.error(f"{options.command}: {error}")
     except (InputError, ForestFileError, ServiceError, OSError) as error:

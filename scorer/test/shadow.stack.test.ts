@@ -202,6 +202,12 @@ test('a challenger in shadow leaves the champion’s rows as they are, and its r
   expect(await countOf('prediction')).toBe(comparison.readings);
   expect(shadow).toMatchObject({ distinct: shadow.rows, paired: shadow.rows, cut: 0 });
   expect(shadow.challengerAnomalies).toBeGreaterThan(2 * shadow.championAnomalies);
+  const told = JSON.parse(
+    await runPython(['-m', 'lonetree_ml', 'shadow', '--challenger', '2', '--database-url', database.url]),
+  ) as { rows: number; disagreements: number; spearman: number };
+  expect([told.rows, told.disagreements]).toEqual([shadow.rows, shadow.disagreements]);
+  expect(told.spearman).toBeGreaterThan(0.3);
+  expect(told.spearman).toBeLessThan(0.999);
   const versions = await sql`select distinct version from model join
     (select model_id from prediction union select model_id from anomaly) as used on id = model_id`;
   expect(versions.map(({ version }) => version)).toEqual(['1']);

@@ -1,6 +1,6 @@
 // `bun run throughput`: readings a second from Kafka into PostgreSQL as queryable rows, by one scorer or --scorers N, their
 // memory, what processor time they and the servers take, and how that compares with psql's bare copy of the same rows. With
-// --soak MINUTES it keeps a steady load on instead, and reports how memory moves. With --shadow RATE it compares, in turns, a
+// --soak MINUTES it keeps a load of --rate on instead, and reports how memory moves. With --shadow RATE it compares, in turns, a
 // challenger that scores that share of the messages too with none. Exits 1 when a row is missing.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -162,6 +162,28 @@ async function measureShadow(sampleRate: string) {
   return { report, rows: Math.min(...all.map(({ rows }) => rows)) };
 }
 
+const millions = (count: number) => `${(count / 1e6).toFixed(1)} million`;
+
+/** A soak stores more than disks hold: from so many rows on they are counted and dropped. */
+const keptRowsMax = 20_000_000;
+/** Readings whose rows were counted, as far as they were there, and dropped. */
+let countedReadings = 0;
+let missingRows = 0;
+async function countAndEmpty(): Promise<void> {
+  // Rows and positions of one moment; messages are full while others follow.
+  const [seen] = await sql.begin(
+    'isolation level repeatable read',
+    (tx) => tx`select (select count(*) from prediction)::float8 as rows,
+      (select sum(next_offset) from consumer_offset)::float8 * ${batch}::int as readings`,
+  );
+  missingRows += (seen?.readings as number) - countedReadings - (seen?.rows as number);
+  await sql.begin(async (tx) => {
+    await tx`truncate prediction`;
+    const [left] = await tx`select sum(next_offset)::float8 * ${batch}::int as readings from consumer_offset`;
+    countedReadings = left?.readings as number;
+  });
+}
+
 let report: object;
 let scorers: ReturnType<typeof startScorers> = [];
 let shadowedRows: number | undefined;
@@ -217,15 +239,18 @@ if (Number(values.shadow) > 0) {
   load.stdout?.on('data', (chunk) => {
     summary += String(chunk);
   });
+  const sent = async () =>
+    batch * (await topicRanges(kafka, 'readings')).reduce((sum, range) => sum + Number(range.end), 0);
   const finished = ended(load).then(() => true);
   while (!(await Promise.race([finished, Bun.sleep(60_000).then(() => false)]))) {
     minutes.push(Math.round(residentMb(scorers)));
+    const [done, due] = [await stored(), await sent()];
     console.error(
-      `minute ${minutes.length}: ${minutes.at(-1)} MB, ${((await stored()) / 1e6).toFixed(1)} million readings`,
+      `minute ${minutes.length}: ${minutes.at(-1)} MB, ${millions(done)} readings stored, ${millions(due - done)} waiting`,
     );
+    if (done - countedReadings > keptRowsMax) await countAndEmpty();
   }
-  const messages = (await topicRanges(kafka, 'readings')).reduce((sum, range) => sum + Number(range.end), 0);
-  while ((await stored()) < messages * batch) await Bun.sleep(pollMs);
+  while ((await stored()) < (await sent())) await Bun.sleep(pollMs);
   // The last message of each station is not full: what was sent is what the simulator says.
   const { readings } = JSON.parse(summary) as { readings: number };
   report = {
@@ -236,7 +261,7 @@ if (Number(values.shadow) > 0) {
   };
 }
 const [row] = await sql`select count(*)::float8 as rows from prediction`;
-const rows = shadowedRows ?? (row?.rows as number);
+const rows = shadowedRows ?? countedReadings - missingRows + (row?.rows as number);
 await endTurn(scorers);
 const bareRates =
   soakMinutes === 0 && shadowedRows === undefined && rows > 0
