@@ -21,14 +21,16 @@ import {
 import postgres, { type Sql } from 'postgres';
 import { compare, flawCount } from './chaos/checker.ts';
 
-const windowSeconds = 10;
-const readingsPerSecond = 55_000;
+const windowSeconds = 8;
+const readingsPerSecond = 52_000;
 const readingsPerSecondMin = 50_000;
 const trainingReadings = 40_000;
 const driftRowsMax = 20_000;
 const features = 'temperature,humidity,sound';
 const deadlineMs = 60_000;
 const pollMs = 100;
+/** So long the new version scores before everything is compared. */
+const newVersionMs = 5_000;
 /** So long after it was measured a reading is in the topic: a station's message is full after a third of a second. */
 const sendingMs = 1_000;
 const repository = join(import.meta.dir, '..', '..');
@@ -64,7 +66,7 @@ beforeAll(async () => {
     DRIFT_COOL_DOWN: '1s',
     DRIFT_ROWS_MAX: String(driftRowsMax),
     RETRAIN_ROWS_MAX: '50000',
-    SHADOW_SECONDS: '0',
+    SHADOW_SECONDS: '8',
     CONFIRM_TIMEOUT: '30s',
   };
   sql = postgres(database.url, { max: 1, onnotice() {} });
@@ -116,7 +118,7 @@ async function startScorers(): Promise<void> {
   load = startLoad('usual', []);
 }
 
-const first = {
+const firstModel = {
   rows: join(folder, 'rows.csv'),
   model: join(folder, 'first.forest'),
   sklearn: join(folder, 'first.skops'),
@@ -124,7 +126,7 @@ const first = {
 
 /** On what the simulator measures before anything shifts. */
 async function trainFirst(): Promise<void> {
-  const { rows, model, sklearn } = first;
+  const { rows, model, sklearn } = firstModel;
   const readings = ['--readings', String(trainingReadings), '--seed', '3', '--faults', 'none'];
   await start('training.log', 'simulator/src/main.ts', ['--to', 'csv', '--output', rows, ...readings]).exited;
   const output = ['--output', model, '--save-sklearn', sklearn];
@@ -132,19 +134,19 @@ async function trainFirst(): Promise<void> {
 }
 
 async function promoteFirst(): Promise<void> {
-  const { rows, model, sklearn } = first;
+  const { rows, model, sklearn } = firstModel;
   const registered = await lonetree('register', '--sklearn', sklearn, '--model', model, '--rows', rows);
   expect(registered).toMatchObject({ name: 'lonetree', version: '1' });
   const promoted = await lonetree('promote', '--version', '1', '--force', '--why', 'the first one');
   expect(promoted).toMatchObject({ promoted: '1', replaced: null });
 }
 
-/** A scorer that asks the registry by itself so rarely that only announcements count. */
 function startScorer(id: string) {
   const log = `${id}.log`;
   const child = start(log, 'scorer/src/main.ts', [], {
     ...environment,
-    MODEL_POLL_SECONDS: '3600',
+    // Challengers are not announced: who has time for a shadow has time to look.
+    MODEL_POLL_SECONDS: '3',
     SCORER_ID: id,
     DATA_DIR: join(folder, id),
     PORT: '0',
@@ -228,8 +230,10 @@ const driftAt = (timeMs: number) =>
     ...['--rows-max', String(driftRowsMax)],
   );
 
+type Verdicts = { readonly rows: number; readonly abnormal: number };
+
 /** Verdicts, and how many of them abnormal, by the version that gave them. */
-async function verdicts(): Promise<Record<string, { rows: number; abnormal: number }>> {
+async function verdicts(): Promise<Record<string, Verdicts>> {
   const rows =
     await sql`select version, count(*)::int as rows, (count(*) filter (where is_anomaly))::int as abnormal
     from prediction join model on model.id = model_id group by 1 order by 1`;
@@ -250,22 +254,19 @@ test('a shift by one standard deviation is found in two windows, and leads to a 
   load = startLoad('shifted', ['--shift', 'temperature:1']);
   const at = await twoWindowsFrom(shiftedAtMs);
   const run = await airflow.runDag('drift_and_retrain', { at: new Date(at).toISOString() });
-  const { drift, retrain, gate } = run.results as Record<string, Record<string, unknown>>;
-  console.error(JSON.stringify({ drift, retrain, gate }));
+  const { drift, retrain, gate, shadow } = run.results as Record<string, Record<string, unknown>>;
+  console.error(JSON.stringify({ drift, retrain, gate, shadow }));
   expectState(run, 'success');
   expect(drift).toMatchObject({ drifted: true, kind: 'fleet' });
   expect(retrain).toMatchObject({ version: '2' });
   expect(gate).toMatchObject({ passed: true });
+  expect(Number(shadow?.rows)).toBeGreaterThan(1_000);
   expect(run.results['release.confirm']).toMatchObject({ confirmed: true });
   expect(await Promise.all(scorers.map((scorer) => scorer.version()))).toEqual(['2', '2']);
 }, 240_000);
 
-test('the new champion finds its readings ordinary', async () => {
-  const at = await twoWindowsFrom(Date.now());
-  expect(await driftAt(at)).toMatchObject({ drifted: false, kind: 'none' });
-}, 120_000);
-
-test('nothing was lost or stored twice under the load, and every verdict names its version', async () => {
+test('nothing was lost or stored twice under the load, every verdict names its version, and alarms became fewer', async () => {
+  await Bun.sleep(newVersionMs);
   const shifted = await load.stop();
   sent.readings += shifted.readings;
   await untilStored();
@@ -282,15 +283,17 @@ test('nothing was lost or stored twice under the load, and every verdict names i
   expect(stored).toBe(sent.readings);
   expect(comparison.readings).toBe(sent.readings);
   expect(Object.keys(versions)).toEqual(['1', '2']);
-  // It scored for two windows at least.
-  expect(versions['2']?.rows).toBeGreaterThan(windowSeconds * readingsPerSecondMin);
+  const [first, second] = Object.values(versions) as [Verdicts, Verdicts];
+  expect(second.rows).toBeGreaterThan(2 * readingsPerSecondMin);
+  expect(second.abnormal / second.rows).toBeLessThan(first.abnormal / first.rows);
   // That it was under load is a condition of the test, not a result.
   expect(shifted.readingsPerSecond).toBeGreaterThanOrEqual(readingsPerSecondMin);
   for (const id of scorerIds) {
     const swaps = await sql`select version, cause from model_swap where scorer = ${id} order by id`;
     expect(swaps.map((swap) => Object.values(swap))).toEqual([
       ['1', 'start'],
-      ['2', 'update'],
+      // Announced, or seen just before that.
+      ['2', expect.stringMatching(/^(update|poll)$/)],
     ]);
   }
 }, 120_000);
