@@ -92,8 +92,17 @@ test('without peers only what is ours, or needs no package of theirs, is measure
   expect(Object.keys(missing).filter((name) => !name.startsWith('grid,'))).toEqual([]);
 }, 120_000);
 
-test('an unknown peer is refused with the names there are', async () => {
-  const { exitCode, stdout, stderr } = await runBench('--peers', 'xgboost');
+test.each([
+  [['--peers', 'xgboost'], 'there is no peer xgboost. There are all, none, sklearn, '],
+  [['--peers', 'none,sklearn'], 'there is no peer none.'],
+  [['--nope'], "Unknown option '--nope'"],
+  [['extra'], "Unexpected argument 'extra'"],
+  [['--json'], "'--json <value>' argument missing"],
+  [['--json', '/not-there/x.json'], '--json /not-there/x.json: there is no such folder'],
+  [['--markdown', '/not-there/x.md'], "open '/not-there/x.md'"],
+])('%p is refused before anything is measured', async (args, reason) => {
+  const { exitCode, stdout, stderr } = await runBench(...args);
   expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
-  expect(stderr).toContain('there is no peer xgboost. There are sklearn, ');
+  expect(stderr).toContain(reason);
+  expect(stderr).not.toContain('    at ');
 });

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { rowsPerBlock = 1024, lanes = 4, columnCount = 64, featureCountMax = 24 };
+enum { rowsPerBlock = 1024, lanesMax = 4, columnCount = 64, featureCountMax = 24 };
 
 typedef struct {
   uint32_t groups, groupCount, thresholds, thresholdsSize, guesses, guessesSize, features, bucketCount, intervalSize, unused[3];
@@ -37,16 +37,18 @@ static void findPlaces(const uint8_t *base, const Chunk *chunk, const float *row
 
 typedef uint8_t Columns __attribute__((vector_size(columnCount), aligned(16)));
 
-static void addGroup(const uint8_t *restrict base, const Group group, uint32_t featureCount, uint32_t count,
-                     double *restrict sums) {
+// `lanes` is a constant where this is inlined.
+static inline __attribute__((always_inline)) void addLanes(const uint8_t *restrict base, const Group group,
+                                                           uint32_t featureCount, uint32_t first, uint32_t end,
+                                                           double *restrict sums, const uint32_t lanes) {
   const uint32_t *tops = (const uint32_t *)(base + group.tops);
   const double *values = (const double *)(base + group.leafValues);
   const uint8_t *map = base + group.map;
   const uint8_t *table = base + group.intervals;
-  for (uint32_t r = 0; r < count; r += lanes) {
+  for (uint32_t r = first; r < end; r += lanes) {
     union {
-      Columns all[lanes];
-      uint8_t of[lanes][columnCount];
+      Columns all[lanesMax];
+      uint8_t of[lanesMax][columnCount];
     } columns;
     for (uint32_t i = 0; i < lanes; i++) {
       const uint32_t *place = places + (r + i) * featureCount;
@@ -55,23 +57,30 @@ static void addGroup(const uint8_t *restrict base, const Group group, uint32_t f
         sum += *(const Columns *)(table + (size_t)*(const uint16_t *)(map + place[f]) * columnCount);
       columns.all[i] = sum;
     }
-    double sum[lanes];
-    memcpy(sum, sums + r, sizeof sum);
+    double sum[lanesMax];
+    memcpy(sum, sums + r, lanes * sizeof *sum);
     for (uint32_t t = 0; t < group.treeCount; t++) {
       const uint32_t isDeep = tops[t] & 1;
       const uint32_t *top = (const uint32_t *)(base + (tops[t] - isDeep));
-      uint32_t entry[lanes];
+      uint32_t entry[lanesMax];
       for (uint32_t i = 0; i < lanes; i++) entry[i] = top[columns.of[i][t]];
       if (isDeep)
         for (uint32_t i = 0; i < lanes; i++)
           entry[i] = ((const uint32_t *)(base + (entry[i] >> 6)))[columns.of[i][entry[i] & 63]];
       for (uint32_t i = 0; i < lanes; i++) sum[i] += values[base[(entry[i] >> 6) + columns.of[i][entry[i] & 63]]];
     }
-    memcpy(sums + r, sum, sizeof sum);
+    memcpy(sums + r, sum, lanes * sizeof *sum);
   }
 }
 
-// count is a multiple of four; sums has one float64 per row.
+static void addGroup(const uint8_t *restrict base, const Group group, uint32_t featureCount, uint32_t count,
+                     double *restrict sums) {
+  const uint32_t together = count - count % lanesMax;
+  addLanes(base, group, featureCount, 0, together, sums, lanesMax);
+  addLanes(base, group, featureCount, together, count, sums, 1);
+}
+
+// sums has one float64 per row.
 void cells(const uint8_t *base, const float *rows, uint32_t featureCount, uint32_t count, double *sums) {
   const uint32_t *header = (const uint32_t *)base;
   memset(sums, 0, count * sizeof *sums);

@@ -30,7 +30,9 @@ export type KernelRun = {
 };
 
 type Measure = (batch: number) => Promise<number> | number;
-export const ownNames = ['cells', 'grid', 'walk', 'c-cells', 'c-walk'];
+const engineNames = ['cells', 'grid', 'walk'];
+export const nativeNames = ['c-cells', 'c-walk'];
+export const ownNames = [...engineNames, ...nativeNames];
 export const pythonNames = ['sklearn', 'onnxruntime-single', 'onnxruntime-skl2onnx', 'tl2cgen'];
 export const webNames = ['onnxruntime-web'];
 
@@ -76,11 +78,15 @@ export async function measureKernels(chosen: Case, options: KernelOptions): Prom
     expectSameBits(name, engine.sumRows(), sums);
     if (isWanted(name)) peers.set(name, measureEngine(engine, { rows, features, seconds }));
   }
-  for (const name of ['cells', 'grid']) if (!engines.has(name)) missing[name] = 'the forest does not fit';
-  for (const [name, engine] of natives(forest, { folder, features, missing, versions })) {
-    engine.load(rows, rowCount);
-    expectSameBits(name, engine.sum(rowCount), sums);
-    if (isWanted(name)) peers.set(name, measureNative(engine, { rows, features, seconds }));
+  for (const name of ['cells', 'grid'])
+    if (!engines.has(name)) missing[name] = 'the forest does not fit, or would gain nothing';
+  for (const [name, engine] of natives(forest, { folder, features, names, missing, versions })) {
+    // All at once, and the rows that are left over when several are taken together.
+    for (const count of [rowCount, 1, 13]) {
+      engine.load(rows, count);
+      expectSameBits(name, engine.sum(count), sums.subarray(0, count));
+    }
+    peers.set(name, measureNative(engine, { rows, features, seconds }));
   }
   for (const name of pythonNames) {
     if (!isWanted(name) || name in prepared.missing) continue;
@@ -120,23 +126,25 @@ function natives(
   options: {
     readonly folder: string;
     readonly features: number;
+    readonly names: readonly string[];
     readonly missing: Record<string, string>;
     readonly versions: Record<string, string>;
   },
 ): Map<string, NativeEngine> {
   const { missing, versions } = options;
+  const wanted = nativeNames.filter((name) => options.names.includes(name));
+  if (wanted.length === 0) return new Map();
   const native = compileNative(options.folder);
-  if (native === null) {
-    missing['c-walk'] = missing['c-cells'] = 'there is no gcc';
-    return new Map();
+  const engines = new Map<string, NativeEngine>();
+  for (const name of wanted) {
+    const tables = name === 'c-cells' ? buildTables(forest, { engine: 'cells' }) : undefined;
+    if (typeof native === 'string') missing[name] = native;
+    else if (name === 'c-walk') engines.set(name, native.walk(forest));
+    else if (tables === undefined) missing[name] = 'the forest does not fit';
+    else engines.set(name, native.cells(tables, options.features));
+    if (typeof native !== 'string') versions[name] = native.compiler;
   }
-  versions['c-walk'] = versions['c-cells'] = native.compiler;
-  const tables = buildTables(forest, { engine: 'cells' });
-  if (tables === undefined) missing['c-cells'] = 'the forest does not fit';
-  return new Map([
-    ['c-walk', native.walk(forest)],
-    ...(tables === undefined ? [] : [['c-cells', native.cells(tables, options.features)] as const]),
-  ]);
+  return engines;
 }
 
 type Timing = { readonly rows: Float32Array; readonly features: number; readonly seconds: number };

@@ -1,9 +1,10 @@
 // `bun run bench`: our engines and decoders beside their peers, in one run on the same forests, rows and messages.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openMarkedPart } from '@lonetree/devstack';
+import manifest from '../package.json';
 import type { Engine } from '../src/index.ts';
 import { fullCases, quickCases } from './cases.ts';
 import { measureKernels, ownNames, pythonNames, webNames } from './kernel.ts';
@@ -11,14 +12,14 @@ import { measureDecoders, measureWholeWay } from './messages.ts';
 import { measurePause, type PauseResult } from './pause.ts';
 import { startPythonPeers } from './python-peers.ts';
 import { type Report, toMarkdown } from './report.ts';
-import { installWebPeers, webMissing } from './web-peers.ts';
+import { installWebPeers, webMissing, webVersions } from './web-peers.ts';
 
 const npmNames = [...webNames, 'protobufjs'];
 const peerNames = [...pythonNames, ...npmNames, 'c-cells', 'c-walk'];
 const usage = `bun run bench [-- options]
 
 Measures path-length sums, decoders and whole messages, ours beside their peers, repetitions interleaved. Every result is
-checked before it is timed; a wrong one ends the run with 1. JSON goes to stdout, tables to stderr.
+checked before it is timed; a wrong one ends the run with 1. Tables go to stderr, JSON to stdout if that is no terminal.
 
   --peers all|none|NAME,…  ${peerNames.join(', ')} (all)
   --json FILE              write the JSON there
@@ -44,30 +45,43 @@ function readOptions() {
     process.stdout.write(usage);
     process.exit(0);
   }
+  if (values.json !== undefined && !existsSync(dirname(resolve(values.json))))
+    throw new Error(`--json ${values.json}: there is no such folder`);
+  const writeMarkdown = values.markdown === undefined ? undefined : openMarkedPart(values.markdown, 'bench');
   const chosen = values.peers === 'none' ? [] : values.peers.split(',');
   const unknown = chosen.filter((name) => name !== 'all' && !peerNames.includes(name));
-  if (unknown.length > 0) {
-    process.stderr.write(
-      `bench: there is no peer ${unknown.join(', ')}. There are ${peerNames.join(', ')}.\n`,
-    );
-    process.exit(2);
-  }
+  if (unknown.length > 0)
+    throw new Error(`there is no peer ${unknown.join(', ')}. There are all, none, ${peerNames.join(', ')}.`);
   const peers = chosen.includes('all') ? peerNames : chosen;
   const names = [...ownNames.filter((name) => !name.startsWith('c-')), ...peers];
-  return { ...values, names, ...(values.quick ? quick : full) };
+  return { ...values, writeMarkdown, names, ...(values.quick ? quick : full) };
 }
 
-const options = readOptions();
-const writeMarkdown = options.markdown === undefined ? undefined : openMarkedPart(options.markdown, 'bench');
+/** What cannot be run is said before anything is. */
+function readOptionsOrExit() {
+  try {
+    return readOptions();
+  } catch (error) {
+    console.error(`bench: ${(error as Error).message}\n\n${usage}`);
+    process.exit(2);
+  }
+}
+
+const options = readOptionsOrExit();
 const folder = mkdtempSync(join(tmpdir(), 'lonetree-bench-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1));
 const python = await startPythonPeers(options.names);
 const loadWeb = await installWebPeers(options.names.some((name) => npmNames.includes(name)));
 const kernel: Report['kernel'][number][] = [];
 const decode: Report['decode'][number][] = [];
 const messages: Report['messages'][number][] = [];
 const pause: PauseResult[] = [];
-const versions: Record<string, string> = { bun: Bun.version };
+const versions: Record<string, string> = {
+  bun: Bun.version,
+  bufbuild: manifest.dependencies['@bufbuild/protobuf'],
+  ...(loadWeb === null ? {} : webVersions),
+};
 const missing: Record<string, string> = {};
 
 for (const [index, chosen] of (options.quick ? quickCases : fullCases).entries()) {
@@ -100,9 +114,10 @@ const report: Report = {
 };
 const markdown = toMarkdown(report);
 console.error(markdown);
-writeMarkdown?.(markdown);
-if (options.json === undefined) console.log(JSON.stringify(report));
-else await Bun.write(options.json, `${JSON.stringify(report, null, 1)}\n`);
+options.writeMarkdown?.(markdown);
+// On a terminal the tables would be out of sight behind it.
+if (options.json === undefined && !process.stdout.isTTY) console.log(JSON.stringify(report));
+if (options.json !== undefined) await Bun.write(options.json, `${JSON.stringify(report, null, 1)}\n`);
 
 /** Decoders, and the whole way through the fastest engine. */
 async function measureMessages(engines: ReadonlyMap<string, Engine>): Promise<void> {
@@ -110,9 +125,10 @@ async function measureMessages(engines: ReadonlyMap<string, Engine>): Promise<vo
   const isWanted = options.names.includes('protobufjs');
   if (isWanted && loadWeb === null) missing.protobufjs = webMissing;
   const loadProtobuf = isWanted ? loadWeb : null;
-  const values = new Float32Array(Uint8Array.from(readFileSync(join(folder, 'rows.f32'))).buffer);
+  const read = (name: string) => Uint8Array.from(readFileSync(join(folder, name))).buffer;
+  const known = { values: new Float32Array(read('rows.f32')), sums: new Float64Array(read('sums.f64')) };
   for (const rows of options.quick ? [64] : [1, 64, 1_000])
-    decode.push(...(await measureDecoders({ ...options, engine, values, rows, loadWeb: loadProtobuf })));
+    decode.push(...(await measureDecoders({ ...options, engine, known, rows, loadWeb: loadProtobuf })));
   for (const rows of options.quick ? [1, 64] : [1, 64, 1_000])
-    messages.push(measureWholeWay(engine, values, { rows, count: options.messageRepeats }));
+    messages.push(measureWholeWay(engine, known, { rows, count: options.messageRepeats }));
 }

@@ -23,21 +23,30 @@ export type WholeWay = {
   readonly p99Us: number;
 };
 
-const messageCount = 64;
+/** Distinct ones, of as many readings as that takes. */
+const messageCounts: ReadonlyMap<number, number> = new Map([
+  [1, 16_384],
+  [64, 1_024],
+  [1_000, 64],
+]);
+const countOf = (rows: number) => messageCounts.get(rows) ?? 64;
 const startMs = 1_760_000_000_000;
 const protoFile = new URL('../../proto/lonetree/v1/lonetree.proto', import.meta.url);
 
-type Source = { readonly features: readonly string[]; readonly values: Float32Array; readonly rows: number };
+/** Rows with scikit-learn's path-length sums of them. */
+export type KnownRows = { readonly values: Float32Array; readonly sums: Float64Array };
+type Source = KnownRows & { readonly features: readonly string[]; readonly rows: number };
 
-const drawValue = ({ features, values, rows }: Source, message: number, row: number, feature: number) =>
-  values[
-    (((message * rows + row) * features.length) % (values.length - features.length)) + feature
-  ] as number;
+/** Which of the known rows a message's row is. */
+const indexOf = ({ rows, sums }: Source, message: number, row: number) =>
+  (message * rows + row) % sums.length;
+const drawValue = (source: Source, message: number, row: number, feature: number) =>
+  source.values[indexOf(source, message, row) * source.features.length + feature] as number;
 
 /** Batches of one station's readings, a second apart. */
 function encodeBatches(source: Source): Uint8Array[] {
   const { features, rows } = source;
-  return Array.from({ length: messageCount }, (_, message) =>
+  return Array.from({ length: countOf(rows) }, (_, message) =>
     toBinary(
       SensorBatchSchema,
       create(SensorBatchSchema, {
@@ -56,7 +65,7 @@ function encodeBatches(source: Source): Uint8Array[] {
 /** The same readings as JSON, an object each, as devices send them. */
 function encodeJson(source: Source): Uint8Array[] {
   const { features, rows } = source;
-  return Array.from({ length: messageCount }, (_, message) => {
+  return Array.from({ length: countOf(rows) }, (_, message) => {
     const readings = Array.from({ length: rows }, (__, row) => ({
       station: `station-${message}`,
       time: new Date(startMs + row * 1_000).toISOString(),
@@ -70,7 +79,7 @@ function encodeJson(source: Source): Uint8Array[] {
 
 export async function measureDecoders(options: {
   readonly engine: Engine;
-  readonly values: Float32Array;
+  readonly known: KnownRows;
   readonly rows: number;
   /** Null: without protobufjs. */
   readonly loadWeb: LoadWeb;
@@ -79,7 +88,7 @@ export async function measureDecoders(options: {
 }): Promise<DecodeResult[]> {
   const { engine, rows } = options;
   const { features } = engine.model;
-  const source = { features, values: options.values, rows };
+  const source = { ...options.known, features, rows };
   const [batches, json] = [encodeBatches(source), encodeJson(source)];
   const protobufjs =
     options.loadWeb &&
@@ -105,7 +114,11 @@ export async function measureDecoders(options: {
       ['json', { messages: json, decode: (message) => JSON.parse(text.decode(message)) as unknown }],
     ],
   );
-  checkDecoders(decoders, source);
+  checkEngine(engine, batches, source);
+  // What the engine decodes is in its own memory: its sums say whether it is right.
+  for (const [name, { messages, decode }] of decoders)
+    if (name !== 'wasm')
+      for (const [index, message] of messages.entries()) checkDecoded(name, decode(message), source, index);
   const measures = new Map(
     [...decoders].map(([name, { messages, decode }]) => [
       name,
@@ -121,24 +134,37 @@ export async function measureDecoders(options: {
   });
 }
 
-/** All decoders must see the same last value of the last message. */
-function checkDecoders(
-  decoders: ReadonlyMap<string, { readonly messages: Uint8Array[]; decode(message: Uint8Array): unknown }>,
-  source: Source,
-): void {
-  const expected = drawValue(source, messageCount - 1, source.rows - 1, 0);
-  const name = source.features[0] as string;
+/** From bytes to sums, which must be scikit-learn's. */
+function checkEngine(engine: Engine, messages: readonly Uint8Array[], source: Source): void {
+  for (const [message, bytes] of messages.entries()) {
+    engine.begin();
+    engine.append(bytes);
+    const { sums } = engine.score();
+    const expected = Float64Array.from(
+      { length: source.rows },
+      (_, row) => source.sums[indexOf(source, message, row)] as number,
+    );
+    if (sums.length !== source.rows || sums.some((sum, row) => !Object.is(sum, expected[row])))
+      throw new Error(`wasm: message ${message}: the sums are not scikit-learn's`);
+  }
+}
+
+/** Every value of the message must be what was sent. */
+function checkDecoded(decoder: string, decoded: unknown, source: Source, message: number): void {
   type Columns = { readonly columns: readonly { readonly values: ArrayLike<number> }[] };
   type Readings = readonly { readonly values: Record<string, number> }[];
-  for (const [decoder, { messages, decode }] of decoders) {
-    const decoded = decode(messages.at(-1) as Uint8Array);
-    if (decoder === 'wasm') continue; // The engine's sums are compared with scikit-learn's.
-    const value =
-      decoder === 'json'
-        ? (decoded as Readings).at(-1)?.values[name]
-        : (decoded as Columns).columns[0]?.values[source.rows - 1];
-    if (value !== expected) throw new Error(`${decoder}: read ${value}, sent was ${expected}`);
-  }
+  for (const [feature, name] of source.features.entries())
+    for (let row = 0; row < source.rows; row += 1) {
+      const value =
+        decoder === 'json'
+          ? (decoded as Readings)[row]?.values[name]
+          : (decoded as Columns).columns[feature]?.values[row];
+      const sent = drawValue(source, message, row, feature);
+      if (value !== sent)
+        throw new Error(
+          `${decoder}: message ${message}, ${name}, row ${row}: read ${value}, sent was ${sent}`,
+        );
+    }
 }
 
 function nsPerMessage(
@@ -159,10 +185,12 @@ function nsPerMessage(
 /** Each message alone through `begin`, `append` and `score`, up to its first score. */
 export function measureWholeWay(
   engine: Engine,
-  values: Float32Array,
+  known: KnownRows,
   { rows, count }: { readonly rows: number; readonly count: number },
 ): WholeWay {
-  const messages = encodeBatches({ features: engine.model.features, values, rows });
+  const source = { ...known, features: engine.model.features, rows };
+  const messages = encodeBatches(source);
+  checkEngine(engine, messages, source);
   const times = new Float64Array(count);
   let sink = 0;
   for (let index = -count; index < count; index += 1) {

@@ -3,8 +3,6 @@ import { dlopen, FFIType, ptr } from 'bun:ffi';
 import { join } from 'node:path';
 import { depthOf, readTrees } from '../src/tables/trees.ts';
 
-/** The C walk takes so many rows together, the C cells four. */
-const lanes = 12;
 const infinity = Number.POSITIVE_INFINITY;
 
 export type NativeEngine = {
@@ -21,15 +19,15 @@ export type NativeEngines = {
   cells(tables: ArrayBuffer, featureCount: number): NativeEngine;
 };
 
-/** Answers null where there is no C compiler. The library is built in `folder`. */
-export function compileNative(folder: string): NativeEngines | null {
+/** Answers why not, where it cannot be compiled. The library is built in `folder`. */
+export function compileNative(folder: string): NativeEngines | string {
   const compiler = Bun.which('gcc');
-  if (compiler === null) return null;
+  if (compiler === null) return 'there is no gcc';
   const library = join(folder, 'engines.so');
   const sources = ['walk.c', 'cells.c'].map((name) => join(import.meta.dir, name));
   const flags = ['-O3', '-march=native', '-shared', '-fPIC', '-o', library, ...sources];
   const built = Bun.spawnSync([compiler, ...flags]);
-  if (!built.success) throw new Error(`gcc ${flags.join(' ')} failed: ${built.stderr.toString()}`);
+  if (!built.success) return `gcc ${flags.join(' ')} failed: ${built.stderr.toString()}`;
   const { ptr: pointer, u32 } = FFIType;
   const { symbols } = dlopen(library, {
     walk: {
@@ -71,16 +69,14 @@ function engine(
   score: (rows: Float32Array, count: number, sums: Float64Array) => void,
 ): NativeEngine {
   let rows = new Float32Array(0);
-  const paddedCount = (rowCount: number) => Math.ceil(rowCount / lanes) * lanes;
   return {
     load(source, rowCount) {
-      rows = new Float32Array(paddedCount(rowCount) * featureCount);
-      rows.set(source.subarray(0, rowCount * featureCount));
+      rows = source.slice(0, rowCount * featureCount);
     },
     sum(rowCount) {
-      const sums = new Float64Array(paddedCount(rowCount));
-      score(rows, sums.length, sums);
-      return sums.subarray(0, rowCount);
+      const sums = new Float64Array(rowCount);
+      score(rows, rowCount, sums);
+      return sums;
     },
   };
 }

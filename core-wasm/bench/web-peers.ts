@@ -2,12 +2,13 @@
 import { copyFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { toolsFolder } from '@lonetree/devstack';
+import manifest from './package.json';
 
 export type OnnxRun = (rows: Float32Array, rowCount: number) => Promise<Float32Array>;
 
 /** What this benchmark uses of onnxruntime-web. */
 type Onnx = {
-  readonly env: { readonly wasm: { numThreads: number }; readonly versions: { readonly web?: string } };
+  readonly env: { readonly wasm: { numThreads: number } };
   readonly InferenceSession: {
     create(
       model: Uint8Array,
@@ -29,6 +30,8 @@ type Protobufjs = {
 
 /** Loads a module of the packages; null when they were not asked for or cannot be had. */
 export type LoadWeb = ((file: string) => Promise<unknown>) | null;
+/** As bun.lock has them. */
+export const webVersions = manifest.dependencies;
 export const webMissing = 'its npm packages could not be installed';
 
 /** Installs what package.json and bun.lock beside this file name, when a peer needs it. */

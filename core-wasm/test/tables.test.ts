@@ -24,12 +24,15 @@ const drawShallowForest = (random: Random, featureCount: number) =>
       : {}),
   });
 
-/** The next float32 above or below. */
+/** The float32 that is one step up, down, or none away; both zeros are one step from their neighbours. */
 function neighbour(value: number, step: number): number {
+  if (step === 0) return value;
+  if (value === 0) return step * least;
   const bits = new Int32Array(Float32Array.of(value).buffer);
-  bits[0] = (bits[0] as number) + step;
+  bits[0] = (bits[0] as number) + (value > 0 ? step : -step);
   return new Float32Array(bits.buffer)[0] as number;
 }
+const least = Math.fround(1e-45);
 
 /** Rows on thresholds of the forest, one float beside them, and anywhere; every third row has missing values. */
 function drawHardRows(random: Random, forest: PlainForest, count: number): number[][] {
