@@ -11,5 +11,6 @@ export { freePort } from './port.ts';
 export { type Postgres, startPostgres } from './postgres.ts';
 export { processorSeconds } from './process-tree.ts';
 export { ensurePython, installLocked, pythonProgram, runPython } from './python.ts';
+export { type ScorerProcess, startScorer } from './scorer.ts';
 export { Server } from './server.ts';
 export { createTopics, type Topic, type TopicRange, topicRanges } from './topics.ts';

@@ -11,7 +11,8 @@ What is sent
   --batch N,N         readings a message, one series of steps each (1,64,1000); objectives need 64
   --steps N,N         rates in percent of what a saturation probe finds (10,25,50,75,90)
   --rates N,N         rates in messages/s instead
-  --duration TIME     of one step in seconds (10s)
+  --duration TIME     of one step in seconds (10s); the step that objectives are about takes three times that. A whole run
+                      takes about 25 times that and a minute
   --arrivals HOW      poisson: as from many independent stations; constant: evenly apart (poisson)
   --seed N            same seed, same readings and times (1)
   --partitions N      of the topic of its own stack (6)

@@ -78,13 +78,15 @@ test('a backlog is drained at the rate after its sending and its first part', ()
   );
   expect(measureDrain(steady, 500).messagesPerSecond).toBeCloseTo(100, 6);
   expect(measureDrain(steady, 500).seconds).toBeCloseTo(0.7, 6);
+  expect(measureDrain(steady, 500).hadBacklog).toBe(true);
   const faster = steady.map((time, index) => (index <= 60 ? time : 1_400 + (index - 60) * 5));
   expect(measureDrain(faster, 1_405).messagesPerSecond).toBeCloseTo(200, 6);
 });
 
-test('what was stored before everything was sent still has a rate', () => {
+test('what was stored before everything was sent still has a rate, which is known to be the sender’s', () => {
   const steady = Float64Array.from({ length: 101 }, (_, index) => index * 10);
   expect(measureDrain(steady, 5_000).messagesPerSecond).toBeCloseTo(100, 6);
+  for (const lastSentMs of [5_000, 1_000, 850]) expect(measureDrain(steady, lastSentMs).hadBacklog).toBe(false);
 });
 
 test('the text form of a histogram counts in milliseconds', () => {

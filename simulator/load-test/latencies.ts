@@ -102,7 +102,12 @@ export function measureBacklog(options: {
 const SKIPPED_SHARE_MIN = 0.3;
 const SKIPPED_SHARE_MAX = 0.8;
 
-export type Drain = { readonly messagesPerSecond: number; readonly seconds: number };
+export type Drain = {
+  readonly messagesPerSecond: number;
+  readonly seconds: number;
+  /** Something was left to store when all was sent; if not, the sender's rate was measured. */
+  readonly hadBacklog: boolean;
+};
 
 /**
  * How fast a backlog was stored, and how long that was watched. Messages that were stored while others were still being
@@ -114,7 +119,8 @@ export function measureDrain(storedMs: Float64Array, lastSentMs: number): Drain 
   const share = storedWhileSending === -1 ? SKIPPED_SHARE_MAX : storedWhileSending / times.length;
   const skipped = Math.floor(times.length * Math.min(Math.max(share, SKIPPED_SHARE_MIN), SKIPPED_SHARE_MAX));
   const seconds = ((times.at(-1) ?? 0) - (times[skipped] ?? 0)) / 1_000;
-  return { seconds, messagesPerSecond: seconds > 0 ? (times.length - 1 - skipped) / seconds : 0 };
+  const hadBacklog = storedWhileSending !== -1 && share < SKIPPED_SHARE_MAX;
+  return { seconds, hadBacklog, messagesPerSecond: seconds > 0 ? (times.length - 1 - skipped) / seconds : 0 };
 }
 
 function inOrder(runs: readonly Run[]): readonly Run[] {

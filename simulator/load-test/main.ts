@@ -9,7 +9,7 @@ import { startGenerator } from './generator-process.ts';
 import { HELP } from './help.ts';
 import { type LoadTestOptions, parseLoadTest } from './options.ts';
 import { createProgress } from './progress.ts';
-import { writeReports } from './report-files.ts';
+import { prepareFolder, writeReports } from './report-files.ts';
 import {
   describeOthers,
   objectiveTable,
@@ -35,6 +35,7 @@ async function main(): Promise<number> {
     options = parseLoadTest(args);
     if (options !== 'help' && options.markdownFile !== null)
       writeMarkdown = openMarkedPart(options.markdownFile, 'load-test');
+    if (options !== 'help') prepareFolder(options.outFolder);
   } catch (cause) {
     process.stderr.write(`load-test: ${describe(cause)}\n`);
     if (cause instanceof UsageError) process.stderr.write('See bun run load-test --help\n');
@@ -48,15 +49,17 @@ async function main(): Promise<number> {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const) {
-    process.once(signal, () => process.exit(code)); // Servers and processes that we started end with us.
+    // Servers and processes that we started end with us. A second signal comes when a terminal and a parent both send it.
+    process.on(signal, () => process.exit(code));
   }
   const startedAt = new Date().toISOString();
   try {
     const { stack, measured } = await exercise(options);
     const results = conclude(options, { startedAt, command: describeCommand(args), stack }, measured);
+    print(results);
     writeReports(options.outFolder, results, measured.steps);
     writeMarkdown?.(reportMarkdown(results));
-    print(results, options.outFolder);
+    console.log(`Report: ${join(options.outFolder, 'report.html')}`);
     return results.failures.length === 0 ? 0 : 1;
   } catch (cause) {
     process.stderr.write(`\nload-test: ${describe(cause)}\n`);
@@ -87,11 +90,12 @@ async function exercise(
 }
 
 async function untilScorerIsThere(
-  { partitionCount, group }: Stack,
+  { partitionCount, group, checkRunning }: Stack,
   database: ReturnType<typeof openDatabase>,
 ): Promise<void> {
   const startMs = performance.now();
   while ((await database.partitionsWithPosition()) < partitionCount) {
+    checkRunning();
     if (performance.now() - startMs > SCORER_START_MS) {
       throw new Error(
         `after ${SCORER_START_MS / 1_000} s no scorer of group "${group}" has positions in all ${partitionCount} partitions; is one running on this broker and database?`,
@@ -119,7 +123,7 @@ function conclude(
   };
 }
 
-function print(results: Results, folder: string): void {
+function print(results: Results): void {
   const tables = [
     stepTable,
     saturationTable,
@@ -130,7 +134,7 @@ function print(results: Results, folder: string): void {
   const caution = describeOthers(results);
   if (caution !== null) console.log(`${caution}\n`);
   for (const failure of results.failures) console.log(`FAILED ${failure}`);
-  console.log(`${results.failures.length === 0 ? 'Passed. ' : ''}Report: ${join(folder, 'report.html')}`);
+  if (results.failures.length === 0) console.log('Passed.');
 }
 
 function describeMachine(): string {

@@ -68,11 +68,12 @@ export async function measureSaturation(
 ): Promise<Saturation> {
   const sending = { ...burst, messagesPerSecond: null, arrivals: 'constant' } as const;
   const { sent, storedMs, losses, usage } = await send(bench, sending, onProgress);
-  const { messagesPerSecond, seconds } = measureDrain(storedMs, sent.lastSentMs);
+  const { messagesPerSecond, seconds, hadBacklog } = measureDrain(storedMs, sent.lastSentMs);
   return {
     batchSize: burst.batchSize,
     messages: burst.messageCount,
     seconds,
+    hadBacklog,
     messagesPerSecond,
     rowsPerSecond: messagesPerSecond * burst.batchSize,
     ...usage,

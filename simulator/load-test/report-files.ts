@@ -1,12 +1,18 @@
 // Writes what a load test leaves behind.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MeasuredStep } from './measure.ts';
 import { renderReport } from './report-html.ts';
 import type { Results } from './results.ts';
 
-export function writeReports(folder: string, results: Results, measured: readonly MeasuredStep[]): void {
+/** Makes the folder, and removes an earlier run's percentiles: better told before measuring than after that it cannot be. */
+export function prepareFolder(folder: string): void {
   mkdirSync(folder, { recursive: true });
+  accessSync(folder, constants.W_OK);
+  for (const name of readdirSync(folder)) if (name.endsWith('.hgrm')) rmSync(join(folder, name));
+}
+
+export function writeReports(folder: string, results: Results, measured: readonly MeasuredStep[]): void {
   writeFileSync(join(folder, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
   writeFileSync(join(folder, 'report.html'), renderReport(results, measured));
   for (const { step, latency, anomalyLatency } of measured) {

@@ -44,11 +44,12 @@ function stepRow(step: Step): readonly string[] {
 
 export function saturationTable({ saturations, baseline }: Results): Table {
   return [
-    ['readings a message, at saturation', 'messages/s', 'rows/s', 'lost', 'twice'],
-    ...saturations.map(({ batchSize, messagesPerSecond, rowsPerSecond, lost, duplicate }) => [
+    ['readings a message, at saturation', 'messages/s', 'rows/s', 'bound by', 'lost', 'twice'],
+    ...saturations.map(({ batchSize, messagesPerSecond, rowsPerSecond, hadBacklog, lost, duplicate }) => [
       whole(batchSize),
       whole(messagesPerSecond),
       whole(rowsPerSecond),
+      hadBacklog ? 'storing' : 'sending',
       whole(lost),
       whole(duplicate),
     ]),
@@ -59,6 +60,7 @@ export function saturationTable({ saturations, baseline }: Results): Table {
             '1, the usual design',
             baseline.rowsPerSecond.toFixed(1),
             baseline.rowsPerSecond.toFixed(1),
+            '–',
             '–',
             '–',
           ],

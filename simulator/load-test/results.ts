@@ -54,6 +54,8 @@ export type Saturation = Losses &
     readonly messages: number;
     /** How long that rate was watched. */
     readonly seconds: number;
+    /** False: all was stored when it was sent, so the rate is the generator's and the scorer may do more. */
+    readonly hadBacklog: boolean;
   };
 
 export type Baseline = {

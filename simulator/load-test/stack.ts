@@ -1,6 +1,5 @@
 // What is under load: servers and a scorer of our own, or the ones at given addresses.
-import { join } from 'node:path';
-import { createTopics, startKafka, startPostgres, topicRanges } from '@lonetree/devstack';
+import { createTopics, startKafka, startPostgres, startScorer, topicRanges } from '@lonetree/devstack';
 import type { ProcessGroups } from './process-usage.ts';
 
 export type Stack = {
@@ -24,7 +23,6 @@ const READINGS_TOPIC = 'readings';
 const ANOMALIES_TOPIC = 'anomalies';
 const GROUP = 'scorer';
 const BROKER_HEAP_MB = 1_024;
-const STOP_DEADLINE_MS = 10_000;
 
 /** A broker and a database with what they keep on disk in temporary folders, and one scorer as `bun run scorer` starts it. */
 export async function startNativeStack(partitionCount: number): Promise<Stack> {
@@ -38,7 +36,11 @@ export async function startNativeStack(partitionCount: number): Promise<Stack> {
       { name: ANOMALIES_TOPIC, partitions: 3 },
       { name: 'readings.dead-letter', partitions: 1 },
     ]);
-    const scorer = startScorer(kafka.brokers, database.url);
+    const scorer = startScorer({
+      brokers: kafka.brokers,
+      databaseUrl: database.url,
+      environment: { KAFKA_GROUP: GROUP, READINGS_TOPIC, ANOMALIES_TOPIC },
+    });
     return {
       title: 'one broker, one database and one scorer of its own, on this machine',
       brokers: [kafka.brokers],
@@ -52,16 +54,9 @@ export async function startNativeStack(partitionCount: number): Promise<Stack> {
         Kafka: () => kafka.pids(),
         PostgreSQL: () => database.pids(),
       },
-      checkRunning() {
-        if (scorer.exitCode === null && scorer.signalCode === null) return;
-        throw new Error(
-          `The scorer ended with ${scorer.exitCode ?? scorer.signalCode}; its reason is above.`,
-        );
-      },
+      checkRunning: scorer.checkRunning,
       async stop() {
-        scorer.kill('SIGTERM');
-        await Promise.race([scorer.exited, Bun.sleep(STOP_DEADLINE_MS)]);
-        scorer.kill('SIGKILL');
+        await scorer.stop();
         await stopServers();
       },
     };
@@ -69,28 +64,6 @@ export async function startNativeStack(partitionCount: number): Promise<Stack> {
     await stopServers();
     throw error;
   }
-}
-
-function startScorer(brokers: string, databaseUrl: string): Bun.Subprocess {
-  const scorer = Bun.spawn([process.execPath, join('scorer', 'src', 'main.ts')], {
-    cwd: join(import.meta.dir, '..', '..'),
-    env: {
-      ...process.env,
-      KAFKA_BROKERS: brokers,
-      DATABASE_URL: databaseUrl,
-      KAFKA_GROUP: GROUP,
-      READINGS_TOPIC,
-      ANOMALIES_TOPIC,
-      PORT: '0',
-      LOG_LEVEL: 'error',
-    },
-    stdin: 'ignore',
-    stdout: 'ignore',
-    stderr: 'inherit',
-  });
-  // It must not outlive a load test that is interrupted.
-  process.once('exit', () => scorer.kill('SIGKILL'));
-  return scorer;
 }
 
 /** A scorer, a broker and a database that somebody else runs; readings of simulated stations go into them. */
