@@ -152,10 +152,14 @@ test('a challenger in shadow leaves the champion’s rows as they are, and its r
 
   // One that does not fit is ignored with its reason, while the champion goes on.
   propose('3', withOtherFeature());
-  await compares(null);
+  await until('both say why', async () => {
+    const models = await Promise.all(scorers.map((scorer) => scorer.model()));
+    return models.every(({ challengerFailure }) => challengerFailure !== null) ? true : null;
+  });
   for (const scorer of scorers)
     expect(await scorer.model()).toMatchObject({
       version: '1',
+      challenger: null,
       challengerFailure: { what: expect.stringContaining('it needs pitch') },
     });
   const predictions = await countOf('prediction');
