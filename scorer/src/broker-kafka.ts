@@ -299,7 +299,9 @@ class FetchedMessage implements Message {
   }
 
   get timeMs(): number {
-    return Number(this.#given.timestamp);
+    // Not in the client's types, and not there in formats of records from before Kafka 0.11.
+    const { timestampMs } = this.#given as { readonly timestampMs?: number };
+    return timestampMs ?? Number(this.#given.timestamp);
   }
 
   get key(): Uint8Array | null {

@@ -41,6 +41,24 @@ export class BucketCounts {
     this.sum += value * weight;
   }
 
+  /** Counts `factor` times each of many finite values. */
+  observeEach(values: Float64Array, factor: number): void {
+    const counts = this.counts;
+    const bounds = this.#bounds;
+    const firstBuckets = this.#firstBuckets;
+    let sum = 0;
+    // An iterator would take five times as long.
+    for (let index = 0; index < values.length; index += 1) {
+      const value = factor * (values[index] as number);
+      part[0] = value;
+      let bucket = firstBuckets[(partBits[1] as number) >>> partShift] as number;
+      while (value > (bounds[bucket] as number)) bucket += 1;
+      (counts[bucket] as number) += 1;
+      sum += value;
+    }
+    this.sum += sum;
+  }
+
   /** Adds what another one of the same histogram has counted. */
   add(other: BucketCounts): void {
     for (const [bucket, count] of other.counts.entries()) (this.counts[bucket] as number) += count;

@@ -101,7 +101,7 @@ export function createBlockMetrics(registry: Registry): BlockMetrics {
     spent: (stage, milliseconds) => durations.of(stage).observe(milliseconds / 1_000),
     scored(block, given, firstIndex) {
       const blockScores = scores.counts();
-      for (const score of block.scores) blockScores.observe(-score);
+      blockScores.observeEach(block.scores, -1);
       const arrivals = collectArrivals(block.messageRows, given, firstIndex);
       return () => {
         scores.of().add(blockScores);
@@ -142,7 +142,9 @@ function collectArrivals(
 ): readonly Arrival[] {
   const arrivals: Arrival[] = [];
   let last: Arrival | undefined;
-  for (const [index, rowCount] of messageRows.entries()) {
+  // An iterator would take ten times as long.
+  for (let index = 0; index < messageRows.length; index += 1) {
+    const rowCount = messageRows[index] as number;
     const { timeMs } = messages[firstIndex + index] as { readonly timeMs: number };
     if (last?.timeMs === timeMs) {
       last.rowCount += rowCount;
