@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digest, type FakeMlflow, startFakeMlflow } from '../test/fake-mlflow.ts';
 import { damaged, retrained, shippedForest, withOtherFeature } from '../test/forest-variants.ts';
+import { idleState } from '../test/idle-state.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
 import type { ChallengerKeeper } from './challenger-keeper.ts';
@@ -30,7 +31,7 @@ beforeEach(async () => {
   mlflow = startFakeMlflow();
   promote('4', shippedForest());
   const store = createSqliteStore({ database, group: 'group', topic: 'readings', retentionDays: 30 });
-  const metrics = createMetrics();
+  const metrics = createMetrics(idleState);
   const registry = createRegistry({
     uri: mlflow.uri,
     name: 'lonetree',

@@ -8,6 +8,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { Engine } from '@lonetree/core-wasm';
 import { SensorBatchSchema } from '@lonetree/proto';
 import { z } from 'zod';
+import { idleState } from '../test/idle-state.ts';
 import { createApp } from './app.ts';
 import { type Broker, MessageTooLarge, NothingPublished } from './broker.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
@@ -68,12 +69,13 @@ beforeEach(async () => {
     version: '7',
     sha256: engine.model.sha256,
     source: 'registry',
+    createdAtMs: timeMs,
     loadedAtMs: timeMs,
   };
   isModelLoaded = true;
   notReady = [];
   errors = [];
-  const metrics = createMetrics();
+  const metrics = createMetrics(idleState);
   const pipeline = createPipeline({
     shadow: null,
     broker,

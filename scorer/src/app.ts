@@ -33,7 +33,7 @@ export type AppOptions = ModelRouteOptions & {
   readonly broker: Broker;
   /** What is not ready yet, in words; empty when the scorer is ready. */
   readonly notReady: () => Promise<readonly string[]>;
-  readonly metrics: Pick<Metrics, 'contentType' | 'text'>;
+  readonly metrics: Pick<Metrics, 'registry'>;
   readonly readingsTopic: string;
   readonly bodySizeMax: number;
   readonly queryRowsMax: number;
@@ -82,7 +82,10 @@ export function createApp(options: AppOptions): OpenAPIHono {
 }
 
 function addStateRoutes(app: OpenAPIHono, options: AppOptions): void {
-  const { notReady, metrics } = options;
+  const {
+    notReady,
+    metrics: { registry },
+  } = options;
   app.get('/', (context) =>
     context.json({
       name: 'lonetree',
@@ -100,7 +103,7 @@ function addStateRoutes(app: OpenAPIHono, options: AppOptions): void {
       : context.json({ ready: false, waitingFor }, 503);
   });
   app.get('/metrics', async (context) =>
-    context.text(await metrics.text(), 200, { 'content-type': metrics.contentType }),
+    context.text(await registry.metrics(), 200, { 'content-type': registry.contentType }),
   );
   addModelRoutes(app, options);
 }

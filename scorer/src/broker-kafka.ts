@@ -57,6 +57,8 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
   /** The pipeline knows of the last assignment, and no block of an earlier one is being handled. */
   let assigned: Promise<void> = Promise.resolve();
   let assignmentCount = 0;
+  /** One request is of all partitions: who asks while it is under way takes its answer. */
+  let topicOffsets: ReturnType<typeof admin.fetchTopicOffsets> | undefined;
   let lastContactMs = 0;
   let isMember = false;
   let isProducing = false;
@@ -188,7 +190,10 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     seek,
 
     async watermarks(partition) {
-      const offsets = (await admin.fetchTopicOffsets(topic)).find((entry) => entry.partition === partition);
+      topicOffsets ??= admin.fetchTopicOffsets(topic).finally(() => {
+        topicOffsets = undefined;
+      });
+      const offsets = (await topicOffsets).find((entry) => entry.partition === partition);
       if (offsets === undefined) throw new Error(`the topic ${topic} has no partition ${partition}`);
       return { start: BigInt(offsets.low), end: BigInt(offsets.high) };
     },
@@ -294,7 +299,9 @@ class FetchedMessage implements Message {
   }
 
   get timeMs(): number {
-    return Number(this.#given.timestamp);
+    // Not in the client's types, and not there in formats of records from before Kafka 0.11.
+    const { timestampMs } = this.#given as { readonly timestampMs?: number };
+    return timestampMs ?? Number(this.#given.timestamp);
   }
 
   get key(): Uint8Array | null {

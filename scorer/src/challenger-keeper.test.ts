@@ -44,6 +44,7 @@ beforeEach(async () => {
     version: '1',
     sha256: engine.model.sha256,
     source: 'registry',
+    createdAtMs: 0,
     loadedAtMs: 0,
   };
   const registry = createRegistry({

@@ -71,7 +71,7 @@ export function createChallengerKeeper(options: ChallengerOptions): ChallengerKe
   }
 
   async function prepare(offer: Offer, active: ResidentModel): Promise<ResidentModel> {
-    const { version, sha256, source: from } = offer;
+    const { version, sha256, source: from, createdAtMs } = offer;
     const engine = await Engine.load(await offer.read(stopping.signal));
     const differences = differencesOf(active.engine.model, engine.model);
     if (differences.length > 0)
@@ -88,7 +88,7 @@ export function createChallengerKeeper(options: ChallengerOptions): ChallengerKe
           cause: error,
         });
       });
-    return { engine, modelId, version, sha256, source: from, loadedAtMs: options.now() };
+    return { engine, modelId, version, sha256, source: from, createdAtMs, loadedAtMs: options.now() };
   }
 
   async function look(): Promise<void> {

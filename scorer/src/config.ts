@@ -143,6 +143,8 @@ export const bounds = {
   /** A stop that takes longer is a failure. */
   drainDeadlineMs: 8_000,
   maintainIntervalMs: 60_000,
+  /** How old what metrics say of lag and store may be. */
+  watchIntervalMs: 5_000,
   /** A registry that has not told a version by then is tried again, and so is one that has not sent its forest. */
   registryAnswerMs: 3_000,
   registryDownloadMs: 60_000,

@@ -9,10 +9,11 @@ import { type Identity, type Offer, readForest } from './model-source.ts';
 const forestCountMax = 4;
 
 const identity = z.object({ version: z.string(), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
+const dated = identity.extend({ createdAtMs: z.number() });
 const stateSchema = z.object({
   /** The name that the model is registered by: another name's is not used. */
   name: z.string(),
-  lastGood: identity,
+  lastGood: dated,
   heldBack: identity.nullable(),
 });
 type State = z.infer<typeof stateSchema>;
@@ -22,7 +23,7 @@ export type ModelCache = {
   load(): Promise<{ readonly lastGood: Offer | null; readonly heldBack: Identity | null }>;
   /** Keeps both facts. `bytes` may be null when the file was kept before. Throws ModelFailure. */
   keep(
-    facts: { readonly lastGood: Identity; readonly heldBack: Identity | null },
+    facts: { readonly lastGood: z.infer<typeof dated>; readonly heldBack: Identity | null },
     bytes: Uint8Array | null,
   ): Promise<void>;
 };
@@ -53,10 +54,10 @@ export function createModelCache(folder: string, name: string): ModelCache {
   async function removeOldest(): Promise<void> {
     // Also what a process had begun to write when it was killed.
     const forests = (await readdir(folder)).filter((file) => /\.(forest|part)$/.test(file));
-    const dated = await Promise.all(
+    const withTimes = await Promise.all(
       forests.map(async (file) => ({ file, timeMs: (await stat(join(folder, file))).mtimeMs })),
     );
-    const old = dated.sort((a, b) => b.timeMs - a.timeMs).slice(forestCountMax);
+    const old = withTimes.sort((a, b) => b.timeMs - a.timeMs).slice(forestCountMax);
     for (const { file } of old) await rm(join(folder, file), { force: true });
   }
 
@@ -77,7 +78,7 @@ export function createModelCache(folder: string, name: string): ModelCache {
         const pick = ({ version, sha256 }: Identity) => ({ version, sha256 });
         const state: State = {
           name,
-          lastGood: pick(lastGood),
+          lastGood: { ...pick(lastGood), createdAtMs: lastGood.createdAtMs },
           heldBack: heldBack === null ? null : pick(heldBack),
         };
         await writeWhole(stateFile, `${JSON.stringify(state)}\n`);

@@ -14,6 +14,8 @@ export type ResidentModel = ActiveModel &
   Identity & {
     readonly engine: Engine;
     readonly source: Offer['source'];
+    /** When it was registered, or its file written. */
+    readonly createdAtMs: number;
     readonly loadedAtMs: number;
   };
 
@@ -34,8 +36,16 @@ export type KeeperState = {
   readonly lastFailure: { readonly atMs: number; readonly what: string } | null;
 };
 
+/** What metrics are to know of the model that scores. */
+export type UsedModel = Identity & {
+  readonly name: string;
+  readonly createdAtMs: number;
+  readonly alarmRate: number | null;
+  readonly features: readonly string[];
+};
+
 export type KeeperObserver = {
-  modelUsed(model: Identity & { readonly name: string }, cause: SwapCause): void;
+  modelUsed(model: UsedModel, cause: SwapCause): void;
   modelFailed(failure: ModelFailure): void;
 };
 
@@ -131,10 +141,11 @@ export function createModelKeeper(options: KeeperOptions): ModelKeeper {
     }
   }
 
-  async function register(engine: Engine, { version, sha256, source: from }: Offer): Promise<ResidentModel> {
+  async function register(engine: Engine, offer: Offer): Promise<ResidentModel> {
+    const { version, sha256, source: from, createdAtMs } = offer;
     const named = { name: options.name, version };
     const modelId = await store.registerModel(engine.model, named).catch(storeFailed);
-    return { engine, modelId, version, sha256, source: from, loadedAtMs: now() };
+    return { engine, modelId, version, sha256, source: from, createdAtMs, loadedAtMs: now() };
   }
 
   async function record(swap: ModelSwap): Promise<void> {
@@ -149,10 +160,12 @@ export function createModelKeeper(options: KeeperOptions): ModelKeeper {
     return { scorer: options.scorer, modelId, version, sha256, cause, requestedBy, why };
   }
 
-  function announce(swap: ModelSwap): void {
+  function announce({ engine, createdAtMs }: ResidentModel, swap: ModelSwap): void {
     const { scorer: _, modelId: __, ...what } = swap;
     log.info(what, 'model in use');
-    observer.modelUsed({ ...swap, name: options.name }, swap.cause);
+    const { version, sha256, cause } = swap;
+    const { alarmRate, features } = engine.model;
+    observer.modelUsed({ name: options.name, version, sha256, createdAtMs, alarmRate, features }, cause);
   }
 
   async function keepOnDisk(bytes: Uint8Array | null): Promise<void> {
@@ -169,7 +182,7 @@ export function createModelKeeper(options: KeeperOptions): ModelKeeper {
     signal.throwIfAborted(); // Who came first meanwhile records itself after this.
     previous = active;
     active = next;
-    announce(swap);
+    announce(next, swap);
     await keepOnDisk(bytes);
   }
 
@@ -227,7 +240,7 @@ export function createModelKeeper(options: KeeperOptions): ModelKeeper {
         await record(swap);
         active = model;
         first = null;
-        announce(swap);
+        announce(model, swap);
         void accelerate(engine); // It scores meanwhile.
         void oneAtATime(() => keepOnDisk(bytes)); // Nor does the start wait for the disk.
       }),
@@ -254,7 +267,7 @@ export function createModelKeeper(options: KeeperOptions): ModelKeeper {
       previous = null;
       const swap = describeSwap(active, { ...request, cause: 'rollback' });
       unrecorded = swap;
-      announce(swap);
+      announce(active, swap);
       await oneAtATime(async () => {
         await keepOnDisk(null);
         await recordRollback().catch(noteFailure);

@@ -13,6 +13,8 @@ export const isSame = (a: Identity, b: Identity): boolean => a.version === b.ver
 /** A model that could be used, with the way to its bytes. */
 export type Offer = Identity & {
   readonly source: 'registry' | 'cache' | 'file';
+  /** When it was registered, or its file written; milliseconds since the Unix epoch. */
+  readonly createdAtMs: number;
   read(signal: AbortSignal): Promise<Uint8Array>;
 };
 
@@ -37,12 +39,13 @@ export function createFileSource(path: string, sizeMax: number): ModelSource {
   let known = { mark: '', sha256: '' };
   return {
     async find() {
-      const mark = await markOf(path, sizeMax);
+      const { mark, mtimeMs } = await markOf(path, sizeMax);
       if (mark !== known.mark) known = { mark, sha256: await digestFile(path) };
       return {
         version: '',
         sha256: known.sha256,
         source: 'file',
+        createdAtMs: mtimeMs,
         read: () => readForest(path, known.sha256),
       };
     },
@@ -57,11 +60,11 @@ export async function readForest(path: string, sha256: string): Promise<Uint8Arr
   throw new ModelFailure('digest', `${path} has the SHA-256 ${found}, not ${sha256}.`);
 }
 
-async function markOf(path: string, sizeMax: number): Promise<string> {
+async function markOf(path: string, sizeMax: number): Promise<{ mark: string; mtimeMs: number }> {
   const { size, mtimeMs, ino } = await stat(path).catch(unreadable(path));
   if (size > sizeMax)
     throw new ModelFailure('too-large', `${path} has ${size} bytes; the most is ${sizeMax}.`);
-  return `${size} ${mtimeMs} ${ino}`;
+  return { mark: `${size} ${mtimeMs} ${ino}`, mtimeMs };
 }
 
 async function digestFile(path: string): Promise<string> {

@@ -56,7 +56,13 @@ function pipelineWith(parts: {
     shadow: parts.shadow ?? null,
     topics: { readings: 'readings', anomalies: 'anomalies', deadLetters: 'dead' },
     log: quietLog,
-    observer: { stored() {}, dropped() {}, gapSkipped: (...gap) => gaps.push(gap) },
+    observer: {
+      spent() {},
+      scored: () => () => {},
+      stored() {},
+      dropped() {},
+      gapSkipped: (...gap) => gaps.push(gap),
+    },
     wait: () => Bun.sleep(1),
     retry: { firstMs: 1, maxMs: 1 },
   });

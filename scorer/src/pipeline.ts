@@ -1,7 +1,7 @@
 // One reading's life: bytes in → decode → score → judge → store (with the position) → publish → report.
 // It decides what happens in which order and what is tried again; the adapters of broker and store do the rest.
 import { create, toBinary } from '@bufbuild/protobuf';
-import type { Engine, Rejection } from '@lonetree/core-wasm';
+import type { Block, Engine, Rejection } from '@lonetree/core-wasm';
 import { AnomalySchema, DeadLetterSchema } from '@lonetree/proto';
 import {
   type BlockHandlers,
@@ -21,8 +21,15 @@ export type Scoring = Pick<Engine, 'model' | 'begin' | 'appendAll' | 'score'>;
 /** The model that scores now, its id in the store and its version in the registry (empty: a file). */
 export type ActiveModel = { readonly engine: Scoring; readonly modelId: number; readonly version: string };
 
+/** Where a block's time goes. */
+export type Stage = 'decode' | 'score' | 'store' | 'publish';
+
 /** What the pipeline tells the metrics: once a block, never once a reading. */
 export type PipelineObserver = {
+  /** How long a stage of a block took. */
+  spent(stage: Stage, milliseconds: number): void;
+  /** Looks at a scored block while its memory is its own. What it answers counts the block, once it is stored. */
+  scored(block: Block, messages: readonly Message[], firstIndex: number): () => void;
   stored(block: {
     readonly partition: number;
     readonly messageCount: number;
@@ -57,8 +64,20 @@ export type PipelineOptions = {
   readonly retry: { readonly firstMs: number; readonly maxMs: number };
 };
 
+/** A partition of this process's. */
+export type PartitionState = {
+  readonly partition: number;
+  /** The position as it was last known; null as long as it was never read. */
+  readonly next: bigint | null;
+  /** It waits for store or log to be back. */
+  readonly isStanding: boolean;
+};
+
 export type Pipeline = {
   readonly handlers: BlockHandlers;
+  partitions(): readonly PartitionState[];
+  /** Blocks that are being scored, stored or published, or wait for their turn to be. */
+  blocksUnderWay(): number;
   /** Why partitions stand still that this process should read; empty when all is well. */
   troubles(): readonly string[];
 };
@@ -70,7 +89,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const { broker, store, topics, log, observer, shadow } = options;
   /** Per partition of ours: where the next block has to begin. Absent or pending: in doubt. */
   const positions = new Map<number, Promise<bigint>>();
+  /** The same as far as it was ever known, for those who watch. */
+  const reached = new Map<number, bigint>();
   const troubles = new Map<number, string>();
+  let blocksUnderWay = 0;
 
   /** Reads the position again, publishes the last block's anomalies again, and seeks. Repeats until it succeeds. */
   function resume(partition: number, reason: string): Promise<bigint> {
@@ -81,6 +103,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
           const next = await findPosition(partition);
           if (!isCurrent()) throw new Error('superseded');
           broker.seek(partition, next);
+          reached.set(partition, next);
           troubles.delete(partition);
           log.info({ partition, position: next, reason }, 'resumed');
           return next;
@@ -127,6 +150,12 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     if (anomalies.length > 0) await broker.publish(topics.anomalies, anomalies.map(encodeAnomaly));
   }
 
+  async function publishStored(anomalies: readonly AnomalyRecord[]): Promise<void> {
+    const startMs = performance.now();
+    await publishAnomalies(anomalies);
+    if (anomalies.length > 0) observer.spent('publish', performance.now() - startMs);
+  }
+
   /** A letter that is too large for its topic goes without its message: its origin says where that still is. */
   async function publishDeadLetters(letters: readonly DeadLetterDraft[]): Promise<void> {
     try {
@@ -163,7 +192,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
           return false;
         }
         index = stored.nextIndex;
-        await publishAnomalies(stored.anomalies);
+        reached.set(partition, stored.next);
+        await publishStored(stored.anomalies);
         if (stored.sample !== null) shadow?.compare(stored.sample);
       }
     } catch (error) {
@@ -179,7 +209,12 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 
   /** Stores as many messages from `firstIndex` on as fit into the engine, dead letters first. */
   async function storeSome(batches: Batches, firstIndex: number) {
-    const score = () => scoreMessages(options.activeModel(), topics.readings, batches, firstIndex);
+    const score = () => {
+      const answer = scoreMessages(options.activeModel(), topics.readings, batches, firstIndex);
+      observer.spent('decode', answer.decodeMs);
+      observer.spent('score', answer.scoreMs);
+      return answer;
+    };
     let scored = score();
     if (scored.deadLetters.length > 0) {
       // A refused message is kept before the position moves past it. Publishing takes a while, in which other
@@ -190,7 +225,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const { verdicts, nextIndex } = scored;
     const { rowCount, ignoredFeatureCount } = verdicts.block; // Later it is another block's.
     const sample = shadow?.sample(verdicts, batches, firstIndex) ?? null;
+    const countStored = observer.scored(verdicts.block, batches.fetched.messages, firstIndex);
+    const startMs = performance.now();
     if (!(await store.write(verdicts))) return 'fenced';
+    observer.spent('store', performance.now() - startMs);
+    countStored();
     observer.stored({
       partition: verdicts.partition,
       messageCount: nextIndex - firstIndex,
@@ -199,26 +238,40 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       anomalies: verdicts.anomalies,
       refused: scored.deadLetters.map(({ rejection }) => rejection),
     });
-    return { nextIndex, anomalies: verdicts.anomalies, sample };
+    return { nextIndex, next: verdicts.next, anomalies: verdicts.anomalies, sample };
   }
 
   return {
     handlers: {
       assigned(partitions) {
         positions.clear();
+        reached.clear();
         troubles.clear();
         for (const partition of partitions) void resume(partition, 'assigned');
       },
-      block: (fetched, left) =>
-        handleBlock(fetched, left).catch((error) => {
+      async block(fetched, left) {
+        blocksUnderWay += 1;
+        try {
+          return await handleBlock(fetched, left);
+        } catch (error) {
           // Only an ended wait comes here: the group gave this process up, or the partition was assigned anew.
           log.info(
             { partition: fetched.partition, err: error },
             'block left to whoever has the partition now',
           );
           return false;
-        }),
+        } finally {
+          blocksUnderWay -= 1;
+        }
+      },
     },
+    partitions: () =>
+      [...positions.keys()].map((partition) => ({
+        partition,
+        next: reached.get(partition) ?? null,
+        isStanding: troubles.has(partition),
+      })),
+    blocksUnderWay: () => blocksUnderWay,
     troubles: () => [...troubles].map(([partition, trouble]) => `partition ${partition}: ${trouble}`),
   };
 }
@@ -282,6 +335,8 @@ type Scored = {
   /** The first message that did not fit any more. */
   readonly nextIndex: number;
   readonly deadLetters: readonly DeadLetterDraft[];
+  readonly decodeMs: number;
+  readonly scoreMs: number;
 };
 
 /** Decodes and scores messages from `firstIndex` on, as many as the engine has room for. Waits for nothing. */
@@ -292,10 +347,13 @@ export function scoreMessages(
   firstIndex: number,
 ): Scored {
   const { partition, messages } = fetched;
+  const beginMs = performance.now();
   engine.begin();
   const appended = engine.appendAll(batches, firstIndex);
   const nextIndex = appended.next;
+  const decodedMs = performance.now();
   const block = engine.score();
+  const scoredMs = performance.now();
   const offsets = Float64Array.from({ length: nextIndex - firstIndex }, (_, index) =>
     offsetOf(messages, firstIndex + index),
   );
@@ -313,7 +371,7 @@ export function scoreMessages(
     offsets,
     anomalies: collectAnomalies({ engine, version, topic, partition, block, offsets }),
   };
-  return { verdicts, nextIndex, deadLetters };
+  return { verdicts, nextIndex, deadLetters, decodeMs: decodedMs - beginMs, scoreMs: scoredMs - decodedMs };
 }
 
 const offsetOf = (messages: readonly Message[], index: number): number => (messages[index] as Message).offset;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test';
-import { digest, type FakeMlflow, startFakeMlflow } from '../test/fake-mlflow.ts';
+import { digest, type FakeMlflow, registeredAtMs, startFakeMlflow } from '../test/fake-mlflow.ts';
 import { ModelFailure } from './model-failure.ts';
 import { createRegistry, type RegistryOptions } from './registry.ts';
 
@@ -47,7 +47,7 @@ const unavailable = () => new Response('upstream is away', { status: 503 });
 test('an alias names a version and its digest, and the version its bytes', async () => {
   const registry = registryWith();
   const found = await registry.find('champion', never);
-  expect(found).toEqual({ version: '4', sha256: digest(artifact) });
+  expect(found).toEqual({ version: '4', sha256: digest(artifact), createdAtMs: registeredAtMs });
   expect(Buffer.from(await registry.download(found, never)).equals(Buffer.from(artifact))).toBe(true);
   expect(mlflow.asked).toEqual([
     '/api/2.0/mlflow/registered-models/alias?name=lonetree&alias=champion',

@@ -24,6 +24,8 @@ export type RegisteredVersion = {
   readonly version: string;
   /** Of the forest file, in hexadecimal. */
   readonly sha256: string;
+  /** When it was registered; milliseconds since the Unix epoch. */
+  readonly createdAtMs: number;
 };
 
 /** Every failure is a ModelFailure; what `signal` ends throws its reason. */
@@ -31,7 +33,7 @@ export type Registry = {
   /** The version that the alias names now. */
   find(alias: string, signal: AbortSignal): Promise<RegisteredVersion>;
   /** The version's forest file, which has the digest that was registered. */
-  download(registered: RegisteredVersion, signal: AbortSignal): Promise<Uint8Array>;
+  download(registered: Omit<RegisteredVersion, 'createdAtMs'>, signal: AbortSignal): Promise<Uint8Array>;
 };
 
 /** Where a version keeps its forest file. */
@@ -44,6 +46,7 @@ const detailLengthMax = 300;
 const aliasAnswer = z.object({
   model_version: z.object({
     version: z.string().min(1),
+    creation_timestamp: z.coerce.number().nonnegative(),
     tags: z.array(z.object({ key: z.string(), value: z.string().default('') })).default([]),
   }),
 });
@@ -111,8 +114,8 @@ export function createRegistry(options: RegistryOptions): Registry {
             'registry-error',
             `It answers no version for ${name}@${alias}: is it MLflow?`,
           );
-        const { version, tags } = answer.data.model_version;
-        return { version, sha256: readDigest(tags, `${name} ${version}`) };
+        const { version, tags, creation_timestamp: createdAtMs } = answer.data.model_version;
+        return { version, sha256: readDigest(tags, `${name} ${version}`), createdAtMs };
       }, signal),
 
     download: ({ version, sha256 }, signal) =>

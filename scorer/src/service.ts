@@ -19,6 +19,7 @@ import { createRegistry, type Registry } from './registry.ts';
 import { createShadow } from './shadow.ts';
 import { StartError } from './start-error.ts';
 import type { Store } from './store.ts';
+import { startWatch } from './watch.ts';
 
 export type Service = {
   readonly address: string;
@@ -35,7 +36,12 @@ export type ServiceHooks = AdapterHooks & {
 
 export async function startService(config: Config, log: Logger, hooks: ServiceHooks): Promise<Service> {
   const { broker, store, updates } = await createAdapters(config, log, hooks);
-  const metrics = createMetrics();
+  const metrics = createMetrics(() => ({
+    partitions: pipeline.partitions(),
+    blocksUnderWay: pipeline.blocksUnderWay(),
+    seen: watch.seen(),
+    challenger: comparison?.challenger.state().challenger ?? null,
+  }));
   const registry = connectRegistry(config);
   const keeper = createKeeper(config, registry, { store, metrics, log });
   await keeper.load().catch(explainStart(config.model.file));
@@ -63,6 +69,12 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     },
     wait: Bun.sleep,
     retry: { firstMs: bounds.retryFirstMs, maxMs: bounds.retryMaxMs },
+  });
+  const watch = startWatch({
+    broker,
+    store,
+    partitions: pipeline.partitions,
+    intervalMs: bounds.watchIntervalMs,
   });
   const notReady = async () => [
     ...(keeper.state().active === null ? ['model: not recorded in the store yet'] : []),
@@ -126,6 +138,7 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     store,
     async stop() {
       stopping.abort();
+      watch.stop();
       clearInterval(maintenance);
       // Requests under way get their answers; a client that stalls does not hold up the rest.
       await Promise.race([server.stop(), Bun.sleep(bounds.requestDrainMs)]);

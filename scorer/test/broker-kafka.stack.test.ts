@@ -113,6 +113,37 @@ test('keys, values, headers and times arrive as they were sent, and what is abse
   await reader.broker.close();
 }, 60_000);
 
+test('a message’s time is its sender’s, however the times of a batch lie, or the broker’s where the topic says so', async () => {
+  await createTopics(kafka, [
+    { name: 'sent', partitions: 1 },
+    { name: 'appended', partitions: 1 },
+  ]);
+  const admin = client.admin();
+  await admin.connect();
+  const configEntries = [{ name: 'message.timestamp.type', value: 'LogAppendTime' }];
+  await admin.alterConfigs({
+    validateOnly: false,
+    resources: [{ type: 2, name: 'appended', configEntries }],
+  });
+  await admin.disconnect();
+  const sentMs = Date.now() - 86_400_000;
+  const timesMs = [0, 1, -1, 63, 64, -64, -65, 8_191, 8_192, -40_000_000, 50_000_000].map(
+    (delta) => sentMs + delta,
+  );
+  const messages = timesMs.map((timeMs) => ({ value: 'v', timestamp: String(timeMs) }));
+  const beganMs = Date.now();
+  for (const topic of ['sent', 'appended']) await producer.send({ topic, messages });
+  const [sent, appended] = [await read('sent'), await read('appended')];
+  const timesOf = ({ blocks }: Reader) =>
+    blocks.flatMap((block) => block.messages.map(({ timeMs }) => timeMs));
+  await until('all messages', () =>
+    [sent, appended].every((reader) => timesOf(reader).length === timesMs.length),
+  );
+  expect(timesOf(sent)).toEqual(timesMs);
+  for (const timeMs of timesOf(appended)) expect(timeMs).toBeWithin(beganMs, Date.now() + 1);
+  await Promise.all([sent.broker.close(), appended.broker.close()]);
+});
+
 test('markers of transactions and aborted messages are passed without a block begun elsewhere', async () => {
   await createTopics(kafka, [{ name: 'transactions', partitions: 1 }]);
   const transactional = client.producer({

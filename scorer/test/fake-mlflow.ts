@@ -1,6 +1,9 @@
 // An HTTP server that answers as MLflow 3 does where a scorer asks, and fails as a test wants it.
 import { createHash } from 'node:crypto';
 
+/** When each version was registered. */
+export const registeredAtMs = 1_795_392_000_000;
+
 export type FakeVersion = {
   readonly artifact: Uint8Array;
   /** Null: the version has no such tag. By default the artifact's. */
@@ -31,7 +34,7 @@ export function startFakeMlflow(name = 'lonetree'): FakeMlflow {
     ];
     const source = 'models:/m-5f1d2a6a33a94b0d9c24e6ad1d0be7f3';
     const common = { name, version, current_stage: 'None', description: '', status: 'READY', source };
-    return { ...common, creation_timestamp: 1_795_392_000_000, tags, aliases: [] };
+    return { ...common, creation_timestamp: registeredAtMs, tags, aliases: [] };
   }
 
   function answer(url: URL): Response {

@@ -117,12 +117,14 @@ const forestOf = (seed: string) => new Uint8Array(readFileSync(join(folder, `${s
 
 test('what lonetree_ml registers is found by its alias and downloaded, byte for byte', async () => {
   await expect(registry.find('champion', never)).rejects.toMatchObject({ reason: 'alias-missing' });
+  const beganMs = Date.now();
   const registered = await register('1');
   const sha256 = await sha256Of(forestOf('1'));
   expect(registered).toMatchObject({ name: 'lonetree', version: '1', sha256, alias: 'challenger' });
   await expect(registry.find('champion', never)).rejects.toMatchObject({ reason: 'alias-missing' });
   const found = await registry.find('challenger', never);
-  expect(found).toEqual({ version: '1', sha256 });
+  expect(found).toMatchObject({ version: '1', sha256 });
+  expect(found.createdAtMs).toBeWithin(beganMs, Date.now() + 1);
   expect(await registry.download(found, never)).toEqual(forestOf('1'));
 });
 

@@ -342,7 +342,13 @@ class Scorer {
       shadow: null,
       topics: { readings: readingsTopic, anomalies: 'anomalies', deadLetters: 'dead' },
       log: { info() {}, warn() {}, error() {} },
-      observer: { stored() {}, dropped: (_, reason) => world.note(`dropped: ${reason}`), gapSkipped() {} },
+      observer: {
+        spent() {},
+        scored: () => () => {},
+        stored() {},
+        dropped: (_, reason) => world.note(`dropped: ${reason}`),
+        gapSkipped() {},
+      },
       wait: (milliseconds) => (this.isDead ? new Promise(() => {}) : world.clock.wait(milliseconds)),
       retry: { firstMs: 50, maxMs: 400 },
     });
