@@ -11,7 +11,7 @@ const missingShareMin: u32 = 6;
 
 let isWithTables: bool = false;
 
-/** Takes tables of `size` bytes that the host put at `at` (16-aligned). False: they are not for this model or too far up. */
+/** Takes tables of `size` bytes that the host put at `at` (64-aligned). False: they are not for this model or too far up. */
 export function readyTables(at: usize, size: usize): bool {
   if (!readTables(at, size)) return false;
   if (engine == Tables.cells) return readyCells(size);

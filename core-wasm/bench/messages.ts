@@ -1,9 +1,10 @@
 // From a message's bytes to columns, and to scores: decoders beside one another, and the whole way through the engine.
 import { readFileSync } from 'node:fs';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { quantile } from '@lonetree/devstack';
 import { SensorBatchSchema } from '@lonetree/proto';
 import type { Engine } from '../src/index.ts';
-import { interleave, quantile } from './statistics.ts';
+import { interleave } from './statistics.ts';
 import { type LoadWeb, loadProtobufjs } from './web-peers.ts';
 
 export type DecodeResult = {

@@ -1,8 +1,8 @@
 // How long scoring stands still while a model is loaded and its tables are built: in processes of their own, as the first time
 // code runs in a process is when it takes longest.
 import { join } from 'node:path';
+import { quantile } from '@lonetree/devstack';
 import type { LoadPauses } from './pause-load.ts';
-import { quantile } from './statistics.ts';
 
 type Figures = { readonly medianMs: number; readonly maxMs: number };
 export type PauseResult = {

@@ -1,4 +1,5 @@
-// Medians and spreads, and progress on a terminal.
+// Measurements repeated in turn, with progress on a terminal.
+import { median, spread } from '@lonetree/devstack';
 
 export type Summary = {
   /** Median over the repetitions. */
@@ -7,17 +8,10 @@ export type Summary = {
   readonly spread: number;
 };
 
-export function summarise(values: readonly number[]): Summary {
-  const median = quantile(values, 0.5);
-  const spread = (quantile(values, 0.75) - quantile(values, 0.25)) / 2 / median;
-  return { nsPerRow: Number(median.toPrecision(4)), spread: Number(spread.toFixed(3)) };
-}
-
-/** The value that the share `p` of the others does not exceed. */
-export function quantile(values: readonly number[], p: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.round(p * (sorted.length - 1))] as number;
-}
+const summarise = (values: readonly number[]): Summary => ({
+  nsPerRow: Number(median(values).toPrecision(4)),
+  spread: spread(values),
+});
 
 /** Repeats all measurements in turn, so that a busy moment of the machine hits all alike. The first round warms up. */
 export async function interleave<T>(

@@ -81,7 +81,7 @@ const isSameFile = async (a: string, b: string) => {
 };
 
 async function loadEngine(path: string): Promise<Engine> {
-  const bytes = await readFile(path);
+  const bytes = await readFile(path).catch(unusable('--model', path));
   try {
     return await Engine.load(bytes);
   } catch (error) {
@@ -90,20 +90,32 @@ async function loadEngine(path: string): Promise<Engine> {
   }
 }
 
+function unusable(option: string, path: string) {
+  return (error: Error & { readonly code?: string }): never => {
+    const reasons: Record<string, string> = {
+      ENOENT: 'there is no such file or folder',
+      EISDIR: 'it is a folder',
+      EACCES: 'it is not permitted',
+    };
+    const reason = reasons[error.code ?? ''] ?? error.message;
+    throw new Error(`${option} ${path} cannot be used: ${reason}.`, { cause: error });
+  };
+}
+
 async function score({ model, input, output }: Paths): Promise<void> {
   if ((await isSameFile(input, output)) || (await isSameFile(model, output))) {
     throw new UsageError('--output names the file that is read. Give it a name of its own.');
   }
   const startMs = performance.now();
   const engine = await loadEngine(model);
-  const source = await stat(input);
-  if (source.size >= acceleratedSizeMin) await engine.accelerate();
+  const source = await stat(input).catch(unusable('--input', input));
   if (source.isDirectory()) throw new Error(`${input} is a folder. Name a CSV file.`);
   const existing = await stat(output).catch(() => null);
   // A pipe or a device cannot be replaced; it is written as it comes.
   const isReplaced = existing === null || existing.isFile();
   const target = isReplaced ? `${output}.${process.pid}.part` : output;
-  const file = await open(target, 'w');
+  const file = await open(target, 'w').catch(unusable('--output', output));
+  if (source.size >= acceleratedSizeMin) await engine.accelerate();
   try {
     const done = await scoreCsv({
       engine,

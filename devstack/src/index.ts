@@ -13,4 +13,5 @@ export { processorSeconds } from './process-tree.ts';
 export { ensurePython, installLocked, pythonProgram, runPython } from './python.ts';
 export { type ScorerProcess, startScorer } from './scorer.ts';
 export { Server } from './server.ts';
+export { median, quantile, spread } from './statistics.ts';
 export { createTopics, type Topic, type TopicRange, topicRanges } from './topics.ts';

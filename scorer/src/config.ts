@@ -91,16 +91,8 @@ const settings = {
   KAFKA_SASL_MECHANISM: oneOf(['plain', 'scram-sha-256', 'scram-sha-512'])
     .optional()
     .describe('how to log in to the brokers'),
-  KAFKA_SASL_USERNAME: z
-    .string()
-    .optional()
-    .describe('with KAFKA_SASL_MECHANISM')
-    .describe('with KAFKA_SASL_MECHANISM'),
-  KAFKA_SASL_PASSWORD: z
-    .string()
-    .optional()
-    .describe('with KAFKA_SASL_MECHANISM')
-    .describe('with KAFKA_SASL_MECHANISM'),
+  KAFKA_SASL_USERNAME: z.string().optional().describe('with KAFKA_SASL_MECHANISM'),
+  KAFKA_SASL_PASSWORD: z.string().optional().describe('with KAFKA_SASL_MECHANISM'),
 } as const;
 
 /** What has a bound: time in milliseconds, size in bytes. */

@@ -32,11 +32,13 @@ export type Service = {
 export type ServiceHooks = AdapterHooks & {
   /** Sees every stored block, beside the metrics. */
   readonly onStored?: PipelineObserver['stored'];
+  /** Instead of the usual metrics: what they cost is measured without. */
+  readonly createMetrics?: typeof createMetrics;
 };
 
 export async function startService(config: Config, log: Logger, hooks: ServiceHooks): Promise<Service> {
   const { broker, store, updates } = await createAdapters(config, log, hooks);
-  const metrics = createMetrics(() => ({
+  const metrics = (hooks.createMetrics ?? createMetrics)(() => ({
     partitions: pipeline.partitions(),
     blocksUnderWay: pipeline.blocksUnderWay(),
     seen: watch.seen(),

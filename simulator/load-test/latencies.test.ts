@@ -86,7 +86,8 @@ test('a backlog is drained at the rate after its sending and its first part', ()
 test('what was stored before everything was sent still has a rate, which is known to be the sender’s', () => {
   const steady = Float64Array.from({ length: 101 }, (_, index) => index * 10);
   expect(measureDrain(steady, 5_000).messagesPerSecond).toBeCloseTo(100, 6);
-  for (const lastSentMs of [5_000, 1_000, 850]) expect(measureDrain(steady, lastSentMs).hadBacklog).toBe(false);
+  for (const lastSentMs of [5_000, 1_000, 850])
+    expect(measureDrain(steady, lastSentMs).hadBacklog).toBe(false);
 });
 
 test('the text form of a histogram counts in milliseconds', () => {

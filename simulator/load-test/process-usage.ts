@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 export type ProcessGroups = Readonly<Record<string, () => readonly number[]>>;
 
 export type Usage = {
-  /** Of one core, while messages were sent. */
+  /** Of one core, from the first message sent until the last one stored. */
   readonly cpuPercent: number;
   readonly peakMb: number;
 };
@@ -80,8 +80,9 @@ function machineTicks(): number {
 }
 
 function cpuTicks(pid: number): number {
-  // The name, in parentheses, may hold spaces; utime and stime are the 14th and 15th field.
-  const fields = readProcess(pid, 'stat').split(') ')[1]?.split(' ') ?? [];
+  // The name, in parentheses, may hold anything; utime and stime are the 14th and 15th field.
+  const stat = readProcess(pid, 'stat');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
 }
 

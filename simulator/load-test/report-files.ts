@@ -1,14 +1,19 @@
 // Writes what a load test leaves behind.
 import { accessSync, constants, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { UsageError } from '../src/options.ts';
 import type { MeasuredStep } from './measure.ts';
 import { renderReport } from './report-html.ts';
 import type { Results } from './results.ts';
 
 /** Makes the folder, and removes an earlier run's percentiles: better told before measuring than after that it cannot be. */
 export function prepareFolder(folder: string): void {
-  mkdirSync(folder, { recursive: true });
-  accessSync(folder, constants.W_OK);
+  try {
+    mkdirSync(folder, { recursive: true });
+    accessSync(folder, constants.W_OK);
+  } catch (cause) {
+    throw new UsageError(`--out ${folder} cannot be written to (${(cause as Error).message})`, { cause });
+  }
   for (const name of readdirSync(folder)) if (name.endsWith('.hgrm')) rmSync(join(folder, name));
 }
 

@@ -33,6 +33,7 @@ const saturation: Saturation = {
   rowsPerSecond: 300_000,
   messages: 1_000_000,
   seconds: 3,
+  hadBacklog: true,
   processes,
   othersCpuPercent: 0,
 };

@@ -1,4 +1,5 @@
 // From the repetitions to the report: medians with their spread, as JSON and as a table, on the terminal or in a document.
+import { median, spread } from '@lonetree/devstack';
 import { connectionCount, type Load } from './load.ts';
 import type { Format } from './model-servers.ts';
 
@@ -38,21 +39,17 @@ export function summarise(
   place: Pick<Result, 'server' | 'format' | 'rows'>,
   repetitions: readonly Repetition[],
 ): Result {
-  const quantile = (share: number, of: (repetition: Repetition) => number) => {
-    const sorted = repetitions.map(of).toSorted((a, b) => a - b);
-    return sorted[Math.round(share * (sorted.length - 1))] as number;
-  };
-  const median = (of: (repetition: Repetition) => number) => Number(quantile(0.5, of).toPrecision(4));
+  const middle = (of: (repetition: Repetition) => number) =>
+    Number(median(repetitions.map(of)).toPrecision(4));
   const rate = ({ requestsPerSecond }: Repetition) => requestsPerSecond;
-  const width = quantile(0.75, rate) - quantile(0.25, rate);
   return {
     ...place,
-    requestsPerSecond: median(rate),
-    spread: Number((width / 2 / quantile(0.5, rate)).toFixed(3)),
-    p50Ms: median(({ p50Ms }) => p50Ms),
-    p99Ms: median(({ p99Ms }) => p99Ms),
-    cpuMicrosecondsPerRequest: median((repetition) => repetition.cpuMicrosecondsPerRequest),
-    generatorCpu: median(({ generatorCpu }) => generatorCpu),
+    requestsPerSecond: middle(rate),
+    spread: spread(repetitions.map(rate)),
+    p50Ms: middle(({ p50Ms }) => p50Ms),
+    p99Ms: middle(({ p99Ms }) => p99Ms),
+    cpuMicrosecondsPerRequest: middle((repetition) => repetition.cpuMicrosecondsPerRequest),
+    generatorCpu: middle(({ generatorCpu }) => generatorCpu),
   };
 }
 

@@ -40,7 +40,16 @@ export async function startBenchStack(options: {
     async send(args) {
       const program = [process.execPath, join('simulator', 'src', 'main.ts'), '--to', 'kafka'];
       const child = Bun.spawn(
-        [...program, '--brokers', kafka.brokers, '--stations', '100', '--batch', String(options.batch), ...args],
+        [
+          ...program,
+          '--brokers',
+          kafka.brokers,
+          '--stations',
+          '100',
+          '--batch',
+          String(options.batch),
+          ...args,
+        ],
         { cwd: projectFolder, stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' },
       );
       const end = () => child.kill('SIGKILL');
@@ -50,7 +59,8 @@ export async function startBenchStack(options: {
         new Response(child.stderr).text(),
       ]);
       process.off('exit', end);
-      if ((await child.exited) !== 0) throw new Error(`The simulator ended with ${child.exitCode}:\n${complaints}`);
+      if ((await child.exited) !== 0)
+        throw new Error(`The simulator ended with ${child.exitCode}:\n${complaints}`);
       return (JSON.parse(summary) as { readings: number }).readings;
     },
     async sentMessages() {

@@ -1,6 +1,6 @@
 // `bun run throughput`: how many readings a second come from Kafka into PostgreSQL, and at what price.
 import { join } from 'node:path';
-import { startScorer } from '@lonetree/devstack';
+import { median, startScorer } from '@lonetree/devstack';
 import { startFakeMlflow } from '../../test/fake-mlflow.ts';
 import { moreAlarming, shippedForest } from '../../test/forest-variants.ts';
 import { measureBareCopy } from './bare-copy.ts';
@@ -10,7 +10,12 @@ import { drain } from './rate.ts';
 import { soak } from './soak.ts';
 import { type Kind, type Turn, takeTurns } from './turns.ts';
 
-type Goal = { readonly what: string; readonly goal: string; readonly measured: number; readonly isMet: boolean };
+type Goal = {
+  readonly what: string;
+  readonly goal: string;
+  readonly measured: number;
+  readonly isMet: boolean;
+};
 type Report = {
   readonly readings: number;
   /** Rows of each turn: all must be there every time. */
@@ -36,10 +41,11 @@ const below = (what: string, measured: number, most: number): Goal => ({
   measured,
   isMet: measured < most,
 });
-const median = (numbers: readonly number[]) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] as number;
 const rounded = (value: number) => Number(value.toFixed(3));
 
-const measure: { readonly [K in Options['mode']['kind']]: (stack: BenchStack, options: Options) => Promise<Report> } = {
+const measure: {
+  readonly [K in Options['mode']['kind']]: (stack: BenchStack, options: Options) => Promise<Report>;
+} = {
   async rate(stack, options) {
     const { batch, rounds } = options;
     const readings = await fill(stack, options);
@@ -55,7 +61,9 @@ const measure: { readonly [K in Options['mode']['kind']]: (stack: BenchStack, op
       rows: [row?.rows as number],
       goals: [
         // With less a message the log is what takes most of the time: the goal is of full ones.
-        ...(batch === 1_000 ? [atLeast('of the bare copy', rounded(readingsPerSecond / copied), copyShareMin)] : []),
+        ...(batch === 1_000
+          ? [atLeast('of the bare copy', rounded(readingsPerSecond / copied), copyShareMin)]
+          : []),
         below('MB of the largest scorer', drained.scorerPeakMb, memoryMbMax),
       ],
       figures: {
@@ -142,7 +150,8 @@ const rowsOf = (turns: readonly (readonly [Turn, Turn])[]) => turns.flat().map((
 
 function compare(turns: readonly (readonly [Turn, Turn])[], { batch }: Options) {
   const ratios = turns.map(([without, having]) => having.messagesPerSecond / without.messagesPerSecond);
-  const rateOf = (which: 0 | 1) => Math.round(batch * median(turns.map((pair) => pair[which].messagesPerSecond)));
+  const rateOf = (which: 0 | 1) =>
+    Math.round(batch * median(turns.map((pair) => pair[which].messagesPerSecond)));
   const peakOf = (which: 0 | 1) => Math.max(...turns.map((pair) => pair[which].scorerPeakMb));
   return {
     readingsPerSecondWithout: rateOf(0),
@@ -179,6 +188,8 @@ try {
   process.exit(await main(process.argv.slice(2)));
 } catch (error) {
   const { message } = error as Error;
-  console.error(error instanceof UsageError ? `throughput: ${message}\n\n${usage}` : `throughput: ${message}`);
+  console.error(
+    error instanceof UsageError ? `throughput: ${message}\n\n${usage}` : `throughput: ${message}`,
+  );
   process.exit(error instanceof UsageError ? 2 : 1);
 }

@@ -25,7 +25,11 @@ export async function drain(
   }: { readonly scorers: readonly ScorerProcess[]; readonly group: string; readonly skippedShare: number },
 ): Promise<Drained> {
   const total = await stack.sentMessages();
-  const pids = { scorers: scorers.map(({ pid }) => pid), postgres: [stack.pids.postgres], kafka: [stack.pids.kafka] };
+  const pids = {
+    scorers: scorers.map(({ pid }) => pid),
+    postgres: [stack.pids.postgres],
+    kafka: [stack.pids.kafka],
+  };
   const look = (messages: number) => ({
     messages,
     atMs: performance.now(),
@@ -63,5 +67,7 @@ export async function drain(
 
 function showProgress(done: number, total: number): void {
   if (!process.stderr.isTTY) return;
-  process.stderr.write(`\r\x1b[2K${done === total ? '' : `${done.toLocaleString('en')} of ${total.toLocaleString('en')} messages`}`);
+  process.stderr.write(
+    `\r\x1b[2K${done === total ? '' : `${done.toLocaleString('en')} of ${total.toLocaleString('en')} messages`}`,
+  );
 }

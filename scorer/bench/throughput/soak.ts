@@ -2,7 +2,11 @@
 import type { ScorerProcess } from '@lonetree/devstack';
 import { type BenchStack, residentMb } from './bench-stack.ts';
 
-export type Soak = { readonly readings: number; readonly rows: number; readonly scorerMbByMinute: readonly number[] };
+export type Soak = {
+  readonly readings: number;
+  readonly rows: number;
+  readonly scorerMbByMinute: readonly number[];
+};
 
 const group = 'scorer';
 const pollMs = 250;
@@ -23,9 +27,11 @@ export async function soak(
   const { scorers, minutes, readingsPerSecond } = options;
   const load = stack.send(['--rate', String(readingsPerSecond), '--duration', `${minutes}m`]);
   let isSending = true;
-  void load.finally(() => {
-    isSending = false;
-  }).catch(() => {}); // Who awaits the load sees it.
+  void load
+    .finally(() => {
+      isSending = false;
+    })
+    .catch(() => {}); // Who awaits the load sees it.
   const scorerMbByMinute: number[] = [];
   let rows = 0;
   let droppedMessages = 0;
@@ -70,7 +76,9 @@ async function countAndEmpty({ sql }: BenchStack): Promise<{ rows: number; messa
   const count = async (db: Pick<typeof sql, 'unsafe'>, compare: '<' | '>=') => {
     let rows = 0;
     for (const { name, page } of borders) {
-      const [row] = await db.unsafe(`select count(*)::float8 as rows from ${name} where ctid ${compare} '(${page},0)'`);
+      const [row] = await db.unsafe(
+        `select count(*)::float8 as rows from ${name} where ctid ${compare} '(${page},0)'`,
+      );
       rows += row?.rows as number;
     }
     return rows;
