@@ -7,6 +7,15 @@ export { ensurePackages } from './install.ts';
 export { type Kafka, startKafka } from './kafka.ts';
 export { openMarkedPart } from './marks.ts';
 export { type Mlflow, startMlflow } from './mlflow.ts';
+export {
+  startAlertmanager,
+  startBlackboxExporter,
+  startNodeExporter,
+  startPostgresExporter,
+  startPrometheus,
+  type Targets,
+  type Watcher,
+} from './monitoring.ts';
 export { freePort } from './port.ts';
 export { type Postgres, startPostgres } from './postgres.ts';
 export { processorSeconds } from './process-tree.ts';

@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { toolsFolder } from './folders.ts';
+import { projectFolder, toolsFolder } from './folders.ts';
 import { ensurePackages, run } from './install.ts';
 import { withLock } from './lock.ts';
 import { freePort } from './port.ts';
@@ -17,6 +17,7 @@ const javaVersionMin = 17;
 
 const sourceFolder = join(import.meta.dir, '..', 'kafka');
 const pom = join(sourceFolder, 'pom.xml');
+const agentRules = join(projectFolder, 'monitoring', 'kafka', 'jmx.yml');
 /** Another list of jars is another folder, so that a folder that is there is the right one. */
 const jarFolder = join(
   toolsFolder,
@@ -28,6 +29,8 @@ const toolOptions = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
 /** A running broker. Its port and data stay the same from `kill9` to `start`. */
 export type Kafka = {
   readonly brokers: string;
+  /** host:port where it shows its figures to Prometheus; null when it does not. */
+  readonly metricsAddress: string | null;
   readonly pid: number;
   readonly isRunning: boolean;
   pids(): number[];
@@ -40,12 +43,18 @@ export type Kafka = {
   stop(): Promise<void>;
 };
 
-export async function startKafka(options: { readonly heapMb?: number } = {}): Promise<Kafka> {
+export type KafkaOptions = {
+  readonly heapMb?: number;
+  /** Shows its figures to Prometheus, by an agent in the broker. */
+  readonly hasMetrics?: boolean;
+};
+
+export async function startKafka(options: KafkaOptions = {}): Promise<Kafka> {
   await ensureKafka();
   return await progress('Starting Kafka', async () => {
     for (let tries = 1; ; tries++) {
       try {
-        return await startBroker(options.heapMb ?? heapMbDefault);
+        return await startBroker(options);
       } catch (error) {
         // Another process may take a port between our look and the broker's.
         if (tries === startTriesMax || !/address already in use/i.test(String(error))) throw error;
@@ -54,11 +63,13 @@ export async function startKafka(options: { readonly heapMb?: number } = {}): Pr
   });
 }
 
-async function startBroker(heapMb: number): Promise<Kafka> {
+async function startBroker({ heapMb = heapMbDefault, hasMetrics = false }: KafkaOptions): Promise<Kafka> {
   const server = new Server('Kafka');
   const brokers = `127.0.0.1:${freePort()}`;
   const properties = join(server.folder, 'server.properties');
-  const heap = [`-Xms${heapMb}m`, `-Xmx${heapMb}m`, '-XX:+UseG1GC', '-XX:MaxGCPauseMillis=20'];
+  const metricsAddress = hasMetrics ? `127.0.0.1:${freePort()}` : null;
+  const agent = metricsAddress === null ? [] : [`-javaagent:${findAgent()}=${metricsAddress}:${agentRules}`];
+  const heap = [...agent, `-Xms${heapMb}m`, `-Xmx${heapMb}m`, '-XX:+UseG1GC', '-XX:MaxGCPauseMillis=20'];
   const start = async () => {
     server.launch(java(heap, 'kafka.Kafka', properties));
     await server.untilReady(() => server.log().includes('Kafka Server started'), startDeadlineMs);
@@ -77,6 +88,7 @@ async function startBroker(heapMb: number): Promise<Kafka> {
   }
   return {
     brokers,
+    metricsAddress,
     start: () => progress('Starting Kafka again', start),
     get pid() {
       return server.pid;
@@ -91,6 +103,14 @@ async function startBroker(heapMb: number): Promise<Kafka> {
     thaw: () => server.thaw(),
     stop: () => server.stop(),
   };
+}
+
+function findAgent(): string {
+  const [jar] = [
+    ...new Bun.Glob('jmx_prometheus_javaagent-*.jar').scanSync({ cwd: jarFolder, absolute: true }),
+  ];
+  if (jar === undefined) throw new Error(`assertion failed: there is no JMX agent in ${jarFolder}`);
+  return jar;
 }
 
 function java(options: readonly string[], ...program: readonly string[]): string[] {

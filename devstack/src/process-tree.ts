@@ -46,6 +46,19 @@ function ticksOf(pid: number): number {
   return fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
 }
 
+/** Megabytes that processes hold; of what several share, each its part. Processes that have ended hold nothing. */
+export function memoryMb(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + proportionalKb(pid), 0) / 1_024;
+}
+
+function proportionalKb(pid: number): number {
+  try {
+    return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
+
 /** Stops the process and its descendants where they are. Parents first, so that no child is born unseen. */
 export function freezeTree(pid: number): void {
   signal(pid, 'SIGSTOP');

@@ -3,6 +3,14 @@ import { type Admin, Kafka as KafkaClient, logLevel } from 'kafkajs';
 
 export type Topic = { readonly name: string; readonly partitions: number };
 
+/** As the settings' defaults name them. */
+export const projectTopics: readonly Topic[] = [
+  { name: 'readings', partitions: 6 },
+  { name: 'anomalies', partitions: 6 },
+  { name: 'readings.dead-letter', partitions: 1 },
+  { name: 'model-updates', partitions: 1 },
+];
+
 /** Makes the topics that are not there yet, one replica each. */
 export async function createTopics(
   kafka: { readonly brokers: string },
