@@ -23,4 +23,4 @@ export { ensurePython, installLocked, pythonProgram, runPython } from './python.
 export { type ScorerProcess, startScorer } from './scorer.ts';
 export { Server } from './server.ts';
 export { median, quantile, spread } from './statistics.ts';
-export { createTopics, type Topic, type TopicRange, topicRanges } from './topics.ts';
+export { createTopics, projectTopics, type Topic, type TopicRange, topicRanges } from './topics.ts';

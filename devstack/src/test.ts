@@ -1,4 +1,4 @@
-// `bun run test [unit|stack|lifecycle]`: runs the checks and every test, all parts even when one fails, and counts them together.
+// `bun run test [unit|stack|lifecycle|monitoring]`: runs the checks and every test, all parts even when one fails, and counts them together.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,18 +8,23 @@ import { seconds } from './progress.ts';
 import { ensureAirflow, ensurePython } from './python.ts';
 import { describeTally, sum, type Tally, tallyRunner } from './tally.ts';
 
-const usage = `Usage: bun run test [unit|stack|lifecycle]
+const usage = `Usage: bun run test [unit|stack|lifecycle|monitoring]
 
   unit       tests that need no server, TypeScript and Python
   stack      tests against real servers, which they start
   lifecycle  of those, the one in which a model is replaced under load
+  monitoring of those, the ones of Prometheus, its rules, alerts and dashboards
   (none)     all static checks, then all tests
 `;
 
 const runnerDeadlineMs = 900_000;
 const testTimeoutMs = 120_000;
 const stackSuffix = '.stack.test.ts';
-const lifecycleSuffix = 'lifecycle.stack.test.ts';
+/** Parts of the stack tests that go by a name of their own. */
+const named: Readonly<Record<string, (file: string) => boolean>> = {
+  lifecycle: (file) => file.endsWith('lifecycle.stack.test.ts'),
+  monitoring: (file) => file.startsWith('monitoring/'),
+};
 
 type Part = { readonly title: string; readonly run: () => Promise<Tally> };
 
@@ -40,7 +45,8 @@ async function listParts(which: string | undefined): Promise<Part[]> {
   const stack = stackFiles.map(toPart);
   if (which === 'unit') return unit;
   if (which === 'stack') return stack;
-  if (which === 'lifecycle') return stackFiles.filter((file) => file.endsWith(lifecycleSuffix)).map(toPart);
+  const isNamed = named[which ?? ''];
+  if (isNamed !== undefined) return stackFiles.filter(isNamed).map(toPart);
   return [{ title: 'Static checks', run: runChecks }, ...unit, ...stack];
 }
 
@@ -110,7 +116,7 @@ async function runPart({ title, run }: Part): Promise<Tally> {
 }
 
 const [which, ...rest] = process.argv.slice(2);
-if (rest.length > 0 || (which !== undefined && !['unit', 'stack', 'lifecycle'].includes(which))) {
+if (rest.length > 0 || (which !== undefined && !['unit', 'stack', ...Object.keys(named)].includes(which))) {
   console.error(usage);
   process.exit(which === '--help' ? 0 : 2);
 }

@@ -1,0 +1,7 @@
+// `bun run build:dashboards`: writes the dashboards as the JSON that Grafana reads.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { dashboardFolder, renderDashboards } from './render.ts';
+
+mkdirSync(dashboardFolder, { recursive: true });
+for (const [name, content] of renderDashboards()) writeFileSync(join(dashboardFolder, name), content);
