@@ -1,8 +1,9 @@
 // The adapters of a run: log and store on one SQLite file, or on Kafka and PostgreSQL.
 import { readFile } from 'node:fs/promises';
+import { bounds } from './bounds.ts';
 import type { Broker } from './broker.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
-import { bounds, type Config } from './config.ts';
+import type { Config } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ModelUpdates } from './model-update.ts';
 import { openDatabase } from './sqlite.ts';

@@ -1,6 +1,7 @@
 // How a scorer process ends: after its work on SIGTERM, with a word on what it cannot start with, and never half alive.
 import { ForestRefused } from '@lonetree/core-wasm';
-import { bounds, ConfigError } from './config.ts';
+import { bounds } from './bounds.ts';
+import { ConfigError } from './config.ts';
 import type { Logger } from './log.ts';
 import type { Service } from './service.ts';
 import { DatabaseUnusable } from './sqlite.ts';

@@ -5,8 +5,12 @@ import { createLog } from './log.ts';
 import { startService } from './service.ts';
 
 if (process.argv.slice(2).length > 0) {
+  const settings = describeSettings().map(
+    ({ name, meaning, fallback }) =>
+      `  ${name.padEnd(24)} ${meaning}${fallback === undefined ? '' : ` (${fallback})`}`,
+  );
   console.log(
-    `bun run scorer\n\nScores readings from Kafka into PostgreSQL, or from one SQLite file. Set by the environment:\n\n${describeSettings()}`,
+    `bun run scorer\n\nScores readings from Kafka into PostgreSQL, or from one SQLite file. Set by the environment:\n\n${settings.join('\n')}`,
   );
   process.exit(process.argv.includes('--help') ? 0 : 2);
 }

@@ -1,10 +1,11 @@
 // The Kafka broker adapter against a real Kafka: what only the real log does to its readers.
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { createTopics, type Kafka, startKafka, topicRanges } from '@lonetree/devstack';
-import { Kafka as KafkaClient, logLevel, type Producer } from 'kafkajs';
+import { ConfigResourceTypes, Kafka as KafkaClient, logLevel, type Producer } from 'kafkajs';
+import { bounds } from '../src/bounds.ts';
 import { type Broker, type Fetched, MessageTooLarge, NothingPublished } from '../src/broker.ts';
 import { createKafkaBroker } from '../src/broker-kafka.ts';
-import { bounds, readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
 
 const deadlineMs = 30_000;
@@ -123,7 +124,7 @@ test('a message’s time is its sender’s, however the times of a batch lie, or
   const configEntries = [{ name: 'message.timestamp.type', value: 'LogAppendTime' }];
   await admin.alterConfigs({
     validateOnly: false,
-    resources: [{ type: 2, name: 'appended', configEntries }],
+    resources: [{ type: ConfigResourceTypes.TOPIC, name: 'appended', configEntries }],
   });
   await admin.disconnect();
   const sentMs = Date.now() - 86_400_000;
