@@ -11,6 +11,7 @@ import { StartError } from './start-error.ts';
 import type { Store } from './store.ts';
 import type { FaultPoint } from './store-postgres.ts';
 import { createSqliteStore } from './store-sqlite.ts';
+import type { IsNews } from './troubles.ts';
 
 export type AdapterHooks = {
   /** The service cannot go on: the process has to end. */
@@ -27,7 +28,7 @@ export type Adapters = {
 
 export async function createAdapters(
   { backend, group, topics, kafkaSecurity, dataFolder, scorer, model }: Config,
-  log: Logger,
+  { log, isNews }: { readonly log: Logger; readonly isNews: IsNews },
   hooks: AdapterHooks,
 ): Promise<Adapters> {
   const topic = topics.readings;
@@ -57,6 +58,7 @@ export async function createAdapters(
       : { certificateAuthority: await readAuthority(kafkaSecurity.caFile) }),
     clientId: scorer,
     log,
+    isNews,
   };
   return {
     broker: createKafkaBroker({ ...client, group, topic, bounds, onFatal: hooks.onFatal }),

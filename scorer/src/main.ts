@@ -2,6 +2,7 @@
 import { describeSettings, readConfig } from './config.ts';
 import { keepRunning } from './lifecycle.ts';
 import { createLog } from './log.ts';
+import { secretsOf } from './secrets.ts';
 import { startService } from './service.ts';
 
 if (process.argv.slice(2).length > 0) {
@@ -20,7 +21,7 @@ await keepRunning(
   () => log,
   async (onFatal) => {
     const config = readConfig(process.env);
-    log = createLog(config.logLevel);
+    log = createLog(config.logLevel, secretsOf(config));
     return { service: await startService(config, log, { onFatal }) };
   },
 );

@@ -41,6 +41,7 @@ function follow(topic: string) {
     clientId: 'the-same-for-all',
     topic,
     log: createLog('silent'),
+    isNews: () => true,
     bounds: { ...bounds, updatesRetryMs: 50 },
   });
   const seen: string[] = [];

@@ -41,6 +41,7 @@ const create = (topic: string): Broker =>
     group: `group-of-${topic}`,
     topic,
     log: createLog('silent'),
+    isNews: () => true,
     bounds,
     onFatal(error) {
       throw error;
