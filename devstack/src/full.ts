@@ -46,7 +46,14 @@ export type FullStack = {
 export async function startFullStack(): Promise<FullStack> {
   const ends: (() => Promise<void> | void)[] = [];
   const stop = async () => {
-    while (ends.length > 0) await Promise.allSettled(ends.splice(-1).map((end) => end()));
+    const failures: unknown[] = [];
+    for (let end = ends.pop(); end !== undefined; end = ends.pop())
+      try {
+        await end();
+      } catch (error) {
+        failures.push(error);
+      }
+    if (failures.length > 0) throw new AggregateError(failures, 'parts of the stack did not end cleanly');
   };
   try {
     return await start(ends, stop);

@@ -20,7 +20,7 @@ beforeAll(async () => {
 
 const run = (program: string, ...args: string[]) => {
   const { exitCode, stdout, stderr } = Bun.spawnSync([program, ...args], { cwd: folder });
-  return { exitCode, output: `${stdout}${stderr}` };
+  return { exitCode, output: stdout.toString() + stderr.toString() };
 };
 
 test('prometheus.yml and the rules are valid', () => {

@@ -1,8 +1,9 @@
 // The adapters of a run: log and store on one SQLite file, or on Kafka and PostgreSQL.
 import { readFile } from 'node:fs/promises';
+import { bounds } from './bounds.ts';
 import type { Broker } from './broker.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
-import { bounds, type Config } from './config.ts';
+import type { Config } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ModelUpdates } from './model-update.ts';
 import { openDatabase } from './sqlite.ts';
@@ -10,6 +11,7 @@ import { StartError } from './start-error.ts';
 import type { Store } from './store.ts';
 import type { FaultPoint } from './store-postgres.ts';
 import { createSqliteStore } from './store-sqlite.ts';
+import type { IsNews } from './troubles.ts';
 
 export type AdapterHooks = {
   /** The service cannot go on: the process has to end. */
@@ -26,7 +28,7 @@ export type Adapters = {
 
 export async function createAdapters(
   { backend, group, topics, kafkaSecurity, dataFolder, scorer, model }: Config,
-  log: Logger,
+  { log, isNews }: { readonly log: Logger; readonly isNews: IsNews },
   hooks: AdapterHooks,
 ): Promise<Adapters> {
   const topic = topics.readings;
@@ -56,6 +58,7 @@ export async function createAdapters(
       : { certificateAuthority: await readAuthority(kafkaSecurity.caFile) }),
     clientId: scorer,
     log,
+    isNews,
   };
   return {
     broker: createKafkaBroker({ ...client, group, topic, bounds, onFatal: hooks.onFatal }),

@@ -54,7 +54,7 @@ async function readChunks(body: Request['body'], sizeMax: number): Promise<Uint8
 
 function tooLarge(sizeMax: number): Problem {
   const detail = `The most is ${sizeMax} bytes: send less at once.`;
-  return new Problem(413, 'The body is too large', detail, 'too-large');
+  return new Problem(413, 'The body is too large', detail, { reason: 'too-large' });
 }
 
 function brokenOff(cause: Error): never {

@@ -7,6 +7,8 @@ import { digest, type FakeMlflow, startFakeMlflow } from '../test/fake-mlflow.ts
 import { damaged, retrained, shippedForest, withOtherFeature } from '../test/forest-variants.ts';
 import { idleState } from '../test/idle-state.ts';
 import { type AppOptions, createApp } from './app.ts';
+import type { CarriedOut } from './app-model.ts';
+import type { RequestFailure } from './app-problems.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
 import type { ChallengerKeeper } from './challenger-keeper.ts';
 import { createMetrics } from './metrics.ts';
@@ -22,12 +24,16 @@ let folder: string;
 let database: Database;
 let mlflow: FakeMlflow;
 let keeper: ModelKeeper;
+let orders: CarriedOut[];
+let failures: RequestFailure[];
 let options: AppOptions;
 let app: ReturnType<typeof createApp>;
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'lonetree-app-model-'));
   database = openDatabase(folder);
+  orders = [];
+  failures = [];
   mlflow = startFakeMlflow();
   promote('4', shippedForest());
   const store = createSqliteStore({ database, group: 'group', topic: 'readings', retentionDays: 30 });
@@ -76,9 +82,8 @@ beforeEach(async () => {
     bodySizeMax: 1 << 20,
     queryRowsMax: 10,
     confirmDeadlineMs: 50,
-    onError(error) {
-      throw error;
-    },
+    onFailure: (failure) => failures.push(failure),
+    onOrder: (order) => orders.push(order),
   };
   app = createApp(options);
 });
@@ -169,6 +174,23 @@ test('verdicts on request name the version', async () => {
   });
 });
 
+test('orders are told with who gave them, in which request and whether they changed anything', async () => {
+  await begin();
+  promote('5', retrained(5));
+  await post('swap', '{"by": "ann", "why": "summer"}');
+  await post('swap');
+  await post('rollback', '{"by": "bob"}');
+  const requestId = expect.any(String);
+  expect(orders).toEqual([
+    { requestId, order: 'swap', requestedBy: 'ann', why: 'summer', isSwapped: true },
+    { requestId, order: 'swap', requestedBy: '', why: '', isSwapped: false },
+    { requestId, order: 'rollback', requestedBy: 'bob', why: '', isSwapped: true },
+  ]);
+  expect(failures).toEqual([]);
+  await post('rollback');
+  expect([orders.length, failures.length]).toEqual([3, 1]);
+});
+
 test('a rollback leads to the model before, once', async () => {
   await begin();
   promote('5', retrained(5));
@@ -193,6 +215,8 @@ test.each([
   const answer = await post('swap');
   expect(answer.headers.get('content-type')).toBe('application/problem+json');
   expect(answer).toMatchObject({ status, body: { status, reason } });
+  const told = failures.map(({ path, problem }) => `${path} ${problem.status} ${problem.reason}`);
+  expect(told).toEqual([`/v1/model/swap ${status} ${reason}`]);
   expect(await model()).toMatchObject({ version: '4' });
 });
 

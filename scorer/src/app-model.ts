@@ -11,6 +11,15 @@ import { type FailureReason, ModelFailure } from './model-failure.ts';
 import type { KeeperState, ModelKeeper, ResidentModel } from './model-keeper.ts';
 import type { Identity } from './model-source.ts';
 
+/** What somebody who may change the model asked for, and whether it changed. */
+export type CarriedOut = {
+  readonly requestId: string;
+  readonly order: 'swap' | 'rollback';
+  readonly requestedBy: string;
+  readonly why: string;
+  readonly isSwapped: boolean;
+};
+
 export type ModelRouteOptions = {
   readonly keeper: Pick<ModelKeeper, 'state' | 'look' | 'rollBack'>;
   /** Null when no challenger is followed. */
@@ -21,6 +30,7 @@ export type ModelRouteOptions = {
   readonly adminToken: string | undefined;
   /** A change that takes longer goes on without whoever asked for it. */
   readonly changeDeadlineMs: number;
+  readonly onOrder: (order: CarriedOut) => void;
 };
 
 const bodySizeMax = 16 << 10;
@@ -96,6 +106,7 @@ export function addModelRoutes(app: OpenAPIHono, options: ModelRouteOptions): vo
       keeper.look({ cause: 'request', ...order }),
     ).catch(explain);
     void options.challenger?.look();
+    options.onOrder({ requestId: context.get('requestId'), order: 'swap', ...order, isSwapped });
     return context.json({ swapped: isSwapped, model: describeModel(options) });
   });
 
@@ -106,8 +117,9 @@ export function addModelRoutes(app: OpenAPIHono, options: ModelRouteOptions): vo
     const isSwapped = await within(options.changeDeadlineMs, keeper.rollBack(order)).catch(explain);
     if (!isSwapped) {
       const detail = 'This scorer has used no other model since it started, or went back to it already.';
-      throw new Problem(409, 'There is no model to go back to', detail, 'no-previous');
+      throw new Problem(409, 'There is no model to go back to', detail, { reason: 'no-previous' });
     }
+    options.onOrder({ requestId: context.get('requestId'), order: 'rollback', ...order, isSwapped });
     return context.json({ swapped: true, model: describeModel(options) });
   });
 }
@@ -176,7 +188,8 @@ function explain(error: unknown): never {
   }
   if (!(error instanceof ModelFailure)) throw error;
   const title = 'The model stays as it is';
-  throw new Problem(statusOf(error.reason), title, error.message, error.reason);
+  const { reason, cause } = error;
+  throw new Problem(statusOf(reason), title, error.message, { reason, cause });
 }
 
 function statusOf(reason: FailureReason): 409 | 502 | 503 | 504 {

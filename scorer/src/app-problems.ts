@@ -16,14 +16,27 @@ export class Problem extends Error {
   /** What became of the readings, or why the model stays: one short word for programs. */
   readonly reason: string | undefined;
 
-  constructor(status: ProblemStatus, title: string, detail: string, reason?: string) {
-    super(`${title}: ${detail}`);
+  constructor(
+    status: ProblemStatus,
+    title: string,
+    detail: string,
+    { reason, cause }: { readonly reason?: string | undefined; readonly cause?: unknown } = {},
+  ) {
+    super(`${title}: ${detail}`, cause === undefined ? {} : { cause });
     this.status = status;
     this.title = title;
     this.detail = detail;
     this.reason = reason;
   }
 }
+
+/** A request that could not be served, and why. */
+export type RequestFailure = {
+  readonly requestId: string;
+  readonly method: string;
+  readonly path: string;
+  readonly problem: Problem;
+};
 
 export function answerProblem(context: Context, { status, title, detail, reason }: Problem): Response {
   const body = { type: 'about:blank', title, status, detail, ...(reason === undefined ? {} : { reason }) };
@@ -34,7 +47,7 @@ export function answerProblem(context: Context, { status, title, detail, reason 
 
 /** What is wrong with the bytes is the sender's 400; what is wrong with the readings in them 422. */
 export function refusedReadings({ reason, detail }: Rejection): Problem {
-  return new Problem(statusOf(reason), 'The readings cannot be scored', detail, reason);
+  return new Problem(statusOf(reason), 'The readings cannot be scored', detail, { reason });
 }
 
 function statusOf(reason: Rejection['reason']): ProblemStatus {

@@ -10,6 +10,7 @@ import { SensorBatchSchema } from '@lonetree/proto';
 import { z } from 'zod';
 import { idleState } from '../test/idle-state.ts';
 import { createApp } from './app.ts';
+import type { RequestFailure } from './app-problems.ts';
 import { type Broker, MessageTooLarge, NothingPublished } from './broker.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
 import { createMetrics } from './metrics.ts';
@@ -39,7 +40,7 @@ let notReady: string[];
 let isModelLoaded: boolean;
 let logError: Error | null;
 let isLogSilent: boolean;
-let errors: Error[];
+let failures: RequestFailure[];
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'lonetree-app-'));
@@ -74,7 +75,7 @@ beforeEach(async () => {
   };
   isModelLoaded = true;
   notReady = [];
-  errors = [];
+  failures = [];
   const metrics = createMetrics(idleState);
   const pipeline = createPipeline({
     shadow: null,
@@ -112,7 +113,8 @@ beforeEach(async () => {
     bodySizeMax,
     queryRowsMax: 1_000,
     confirmDeadlineMs: 50,
-    onError: (error) => errors.push(error),
+    onFailure: (failure) => failures.push(failure),
+    onOrder: notCalled,
   });
 });
 
@@ -121,6 +123,12 @@ afterEach(async () => {
   database.close();
   await rm(folder, { recursive: true });
 });
+
+/** What was behind failures that are the scorer's. */
+const causes = () =>
+  failures
+    .filter(({ problem: { status, cause } }) => status >= 500 && cause !== undefined)
+    .map(({ problem: { cause } }) => (cause as Error).message);
 
 async function ask(path: string, request: RequestInit = {}): Promise<Answer> {
   const response = await app.request(path, request);
@@ -347,7 +355,7 @@ test('random bytes are refused or scored, and never an error of the scorer', asy
       expect([200, 400, 413, 422]).toContain(status);
     }
   }
-  expect(errors).toEqual([]);
+  expect(causes()).toEqual([]);
 });
 
 test('what is not there is a problem, and a wrong method says which is right', async () => {
@@ -406,7 +414,7 @@ test('readings that the log certainly did not take are to be sent again, and are
   const answer = await post('/v1/readings', JSON.stringify(reading(ordinary)));
   expectProblem(answer, 503);
   expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
-  expect(errors.map(({ message }) => message)).toEqual(['not connected']);
+  expect(causes()).toEqual(['not connected']);
   logError = null;
   await storeReadings([reading(ordinary)]);
 });
@@ -416,7 +424,7 @@ test('nothing is sent to a log that is known to be away', async () => {
   const answer = await post('/v1/readings', JSON.stringify(reading(ordinary)));
   expectProblem(answer, 503);
   expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
-  expect(errors).toEqual([]);
+  expect(causes()).toEqual([]);
   expect(await broker.watermarks(0)).toEqual({ start: 0n, end: 0n });
 });
 
@@ -426,19 +434,54 @@ test('readings that the log may have taken are unconfirmed, and nothing invites 
   expectProblem(answer, 504, 'unconfirmed');
   expect(answer.headers.get('retry-after')).toBeNull();
   expect(JSON.stringify(answer.body)).toContain('may or may not have been taken');
-  expect(errors.map(({ message }) => message)).toEqual(['request timed out']);
+  expect(causes()).toEqual(['request timed out']);
 });
 
 test('a log that says nothing leaves the readings unconfirmed, in bounded time', async () => {
   isLogSilent = true;
   expectProblem(await post('/v1/readings', JSON.stringify(reading(ordinary))), 504, 'unconfirmed');
-  expect(errors).toHaveLength(1);
+  expect(causes()).toEqual(['no answer within 50 ms']);
 });
 
 test('readings that the log will never take are too large, not to be sent again', async () => {
   logError = new MessageTooLarge('readings takes no message of that size');
   expectProblem(await post('/v1/readings', JSON.stringify(reading(ordinary))), 413, 'too-large');
-  expect(errors).toEqual([]);
+  expect(causes()).toEqual([]);
+});
+
+test('every answer has a request id: the one that was sent, or else a new one', async () => {
+  const idOf = async (path: string, sent?: string) =>
+    (await ask(path, sent === undefined ? {} : { headers: { 'x-request-id': sent } })).headers.get(
+      'x-request-id',
+    );
+  for (const path of ['/healthz', '/v1/model', '/v1/predictions?limit=x', '/nowhere'])
+    expect(await idOf(path, 'trace-7_a')).toBe('trace-7_a');
+  const made = [await idOf('/healthz'), await idOf('/healthz')];
+  expect(new Set(made).size).toBe(2);
+  // What would make another line of a log, or fill it, is no id.
+  for (const sent of ['a b', '{"level":60}', 'x'.repeat(256)])
+    expect(await idOf('/healthz', sent)).toMatch(/^[0-9a-f-]{36}$/);
+});
+
+test('a failure is told with its request, whoever failed, and what went well is not', async () => {
+  const headers = { 'x-request-id': 'mine' };
+  await ask('/v1/predictions?limit=1', { headers });
+  await ask('/readyz', { headers });
+  expect(failures).toEqual([]);
+  await ask('/v1/predictions?limit=x&station=secret', { headers });
+  await ask('/nowhere', { headers });
+  await ask('/v1/predictions', { headers, method: 'PUT' });
+  database.run('drop table prediction');
+  await ask('/v1/predictions', { headers });
+  const request = { requestId: 'mine', method: 'GET', path: '/v1/predictions' };
+  const told = failures.map(({ problem: { status }, ...rest }) => ({ ...rest, status }));
+  expect(told).toEqual([
+    { ...request, status: 400 },
+    { ...request, path: '/nowhere', status: 404 },
+    { ...request, method: 'PUT', status: 405 },
+    { ...request, status: 503 },
+  ]);
+  expect(causes()).toEqual(['no such table: prediction']);
 });
 
 test('a store that fails is a problem without its details', async () => {
@@ -446,7 +489,7 @@ test('a store that fails is a problem without its details', async () => {
   const answer = await ask('/v1/predictions');
   expectProblem(answer, 503);
   expect(JSON.stringify(answer.body)).not.toContain('prediction');
-  expect(errors).toHaveLength(1);
+  expect(causes()).toEqual(['no such table: prediction']);
 });
 
 type JsonSchema = Readonly<Record<string, unknown>>;

@@ -1,11 +1,13 @@
 // The HTTP interface: health, metrics, scoring on request, readings into the log, verdicts out of the store.
 import { createRoute, OpenAPIHono, type z } from '@hono/zod-openapi';
 import type { Block, Engine } from '@lonetree/core-wasm';
+import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
+import { requestId } from 'hono/request-id';
 import { firstStation, readBatch } from './app-body.ts';
 import { within } from './app-deadline.ts';
 import { addModelRoutes, loaded, type ModelRouteOptions } from './app-model.ts';
-import { answerProblem, Problem, refusedReadings } from './app-problems.ts';
+import { answerProblem, Problem, type RequestFailure, refusedReadings } from './app-problems.ts';
 import { nextCursor, querySchema, toStoreQuery } from './app-query.ts';
 import {
   anomalySchema,
@@ -38,17 +40,24 @@ export type AppOptions = ModelRouteOptions & {
   readonly bodySizeMax: number;
   readonly queryRowsMax: number;
   readonly confirmDeadlineMs: number;
-  readonly onError: (error: Error) => void;
+  readonly onFailure: (failure: RequestFailure) => void;
 };
 
 export function createApp(options: AppOptions): OpenAPIHono {
+  const answer = (context: Context, failure: Problem) => {
+    const { method, path } = context.req;
+    options.onFailure({ requestId: context.get('requestId'), method, path, problem: failure });
+    return answerProblem(context, failure);
+  };
   const app = new OpenAPIHono({
     defaultHook: (result, context) => {
       if (result.success) return;
       const detail = result.error.issues.map(({ path, message }) => [...path, message].join(': ')).join('; ');
-      return answerProblem(context, new Problem(400, 'The query cannot be used', detail));
+      return answer(context, new Problem(400, 'The query cannot be used', detail));
     },
   });
+  // Taken from who asks, if it is one, and in every answer: the log names failed requests by it.
+  app.use(requestId());
   addStateRoutes(app, options);
   addTakingRoutes(app, options);
   addListRoutes(app, options);
@@ -63,22 +72,23 @@ export function createApp(options: AppOptions): OpenAPIHono {
     const allowed = [...new Set(routes.map(({ method }) => method))];
     if (allowed.length === 0) {
       const detail = `${path} is not here; /openapi.json lists what is.`;
-      return answerProblem(context, new Problem(404, 'There is no such page', detail));
+      return answer(context, new Problem(404, 'There is no such page', detail));
     }
     context.header('allow', allowed.join(', '));
     const detail = `${path} takes ${allowed.join(' or ')}.`;
-    return answerProblem(context, new Problem(405, 'The method is not allowed', detail));
+    return answer(context, new Problem(405, 'The method is not allowed', detail));
   });
 
-  app.onError((error, context) => {
-    if (error instanceof Problem) return answerProblem(context, error);
-    if (error instanceof HTTPException && error.status < 500)
-      return answerProblem(context, new Problem(400, 'The request cannot be read', error.message));
-    options.onError(error);
-    const detail = 'That is a mistake of the scorer, whose log says more. Please report it.';
-    return answerProblem(context, new Problem(500, 'The request could not be served', detail));
-  });
+  app.onError((error, context) => answer(context, toProblem(error)));
   return app;
+}
+
+function toProblem(error: Error): Problem {
+  if (error instanceof Problem) return error;
+  if (error instanceof HTTPException && error.status < 500)
+    return new Problem(400, 'The request cannot be read', error.message);
+  const detail = 'That is a mistake of the scorer, whose log says more. Please report it.';
+  return new Problem(500, 'The request could not be served', detail, { cause: error });
 }
 
 function addStateRoutes(app: OpenAPIHono, options: AppOptions): void {
@@ -117,7 +127,7 @@ function addStateRoutes(app: OpenAPIHono, options: AppOptions): void {
  */
 function addTakingRoutes(
   app: OpenAPIHono,
-  { keeper, broker, readingsTopic, bodySizeMax, confirmDeadlineMs, onError }: AppOptions,
+  { keeper, broker, readingsTopic, bodySizeMax, confirmDeadlineMs }: AppOptions,
 ): void {
   app.openAPIRegistry.registerPath(
     createRoute({
@@ -162,14 +172,13 @@ function addTakingRoutes(
       await within(confirmDeadlineMs, confirmed);
     } catch (error) {
       if (error instanceof MessageTooLarge) throw refusedReadings(tooLargeForLog);
-      onError(error as Error);
-      throw error instanceof NothingPublished ? logIsAway() : unconfirmed();
+      throw error instanceof NothingPublished ? logIsAway(error) : unconfirmed(error);
     }
     return context.json({ readings }, 202);
   });
 }
 
-function addListRoutes(app: OpenAPIHono, { store, queryRowsMax, onError }: AppOptions): void {
+function addListRoutes(app: OpenAPIHono, { store, queryRowsMax }: AppOptions): void {
   const listRoute = <T extends z.ZodType>(path: string, summary: string, item: T) =>
     createRoute({
       method: 'get',
@@ -183,9 +192,8 @@ function addListRoutes(app: OpenAPIHono, { store, queryRowsMax, onError }: AppOp
       },
     });
   const orAway = (error: Error): never => {
-    onError(error);
     const detail = 'The store did not answer: try again later. The log of the scorer says more.';
-    throw new Problem(503, 'The store is away', detail);
+    throw new Problem(503, 'The store is away', detail, { cause: error });
   };
 
   app.openapi(
@@ -209,13 +217,13 @@ function addListRoutes(app: OpenAPIHono, { store, queryRowsMax, onError }: AppOp
 }
 
 /** Only where it is certain that the log got nothing: this invites to send again. */
-const logIsAway = () =>
-  new Problem(503, 'The log is away', 'None of the readings was taken: send them again later.');
+const logIsAway = (cause?: Error) =>
+  new Problem(503, 'The log is away', 'None of the readings was taken: send them again later.', { cause });
 
-const unconfirmed = () => {
+const unconfirmed = (cause: unknown) => {
   const detail =
     'The readings may or may not have been taken; /v1/predictions shows them if they were. Sent again, they may be stored twice.';
-  return new Problem(504, 'Unconfirmed', detail, 'unconfirmed');
+  return new Problem(504, 'Unconfirmed', detail, { reason: 'unconfirmed', cause });
 };
 
 const tooLargeForLog = {

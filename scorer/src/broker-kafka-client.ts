@@ -1,7 +1,9 @@
 // The connection to Kafka that all of a scorer's readers and writers share the settings of.
 import { Kafka, logLevel, type SASLOptions } from 'kafkajs';
+import { createKafkaLog } from './broker-kafka-log.ts';
 import type { KafkaSecurity } from './config.ts';
 import type { Logger } from './log.ts';
+import type { IsNews } from './troubles.ts';
 
 export type KafkaClientOptions = {
   readonly brokers: readonly string[];
@@ -11,13 +13,14 @@ export type KafkaClientOptions = {
   /** What Kafka's tools show of this scorer. */
   readonly clientId: string;
   readonly log: Logger;
+  readonly isNews: IsNews;
 };
 
 export function createKafkaClient(
   options: KafkaClientOptions,
   { requestTimeoutMs }: { readonly requestTimeoutMs: number },
 ): Kafka {
-  const { log } = options;
+  const { log, isNews } = options;
   return new Kafka({
     clientId: options.clientId,
     brokers: [...options.brokers],
@@ -25,13 +28,7 @@ export function createKafkaClient(
     // No heartbeat is sent while it waits between retries: short waits.
     retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 10 },
     logLevel: logLevel.WARN,
-    logCreator:
-      () =>
-      ({ namespace, level, log: { message, error } }) =>
-        log[level === logLevel.ERROR ? 'warn' : 'debug'](
-          { namespace, kafka: error ?? message },
-          'kafka client',
-        ),
+    logCreator: () => createKafkaLog(log, isNews),
     ...tlsAndLogin(options),
   });
 }

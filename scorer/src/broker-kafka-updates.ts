@@ -95,7 +95,7 @@ export function createKafkaUpdates(options: KafkaUpdatesOptions): ModelUpdates {
         const { message } = error as Error;
         if (message !== lastTrouble && !isClosing)
           log.warn(
-            { err: error },
+            { topic, err: error },
             'announcements of models cannot be read; the registry is asked now and then',
           );
         lastTrouble = message;
@@ -113,7 +113,10 @@ export function createKafkaUpdates(options: KafkaUpdatesOptions): ModelUpdates {
       closing.resolve('closed');
       await reading;
       await deleteGroup(kafka, groupId).catch((error) => {
-        log.debug({ err: error }, 'the group of announcements is left to the broker to remove');
+        log.debug(
+          { group: groupId, err: error },
+          'the group of announcements is left to the broker to remove',
+        );
       });
     },
   };

@@ -32,10 +32,10 @@ export type KafkaOptions = KafkaClientOptions & {
 };
 
 export function createKafkaBroker(options: KafkaOptions): Broker {
-  const { topic, bounds, log } = options;
+  const { topic, group, bounds, log, isNews } = options;
   const kafka = createKafkaClient(options, bounds);
   const consumer = kafka.consumer({
-    groupId: options.group,
+    groupId: group,
     sessionTimeout: bounds.sessionTimeoutMs,
     heartbeatInterval: bounds.heartbeatIntervalMs,
     rebalanceTimeout: bounds.rebalanceTimeoutMs,
@@ -71,7 +71,7 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     const positions = [...reports].map(([partition, next]) => ({ topic, partition, offset: String(next) }));
     reports.clear();
     consumer.commitOffsets(positions).catch((error) => {
-      log.debug({ err: error }, 'lag could not be reported');
+      log.debug({ topic, group, err: error }, 'lag could not be reported');
     });
   }, bounds.lagReportIntervalMs);
 
@@ -86,7 +86,7 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     place.forget();
     reports.clear(); // They may be of partitions that others have now.
     const partitions = payload.memberAssignment[topic] ?? [];
-    log.info({ topic, partitions, durationMs: payload.duration }, 'assigned');
+    log.info({ topic, group, partitions, durationMs: payload.duration }, 'assigned');
     giveUp(new Error('The group has assigned its partitions anew.'));
     assignmentCount += 1;
     const count = assignmentCount;
@@ -100,7 +100,8 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
   });
   consumer.on(consumer.events.CRASH, ({ payload: { error, restart } }) => {
     isMember = false;
-    log.warn({ err: error, restart }, 'the consumer has crashed');
+    if (!restart || isNews(`crash ${error.message}`))
+      log.warn({ topic, group, restart, err: error }, 'the consumer has crashed');
     giveUp(error);
     // It would stay stopped in silence.
     if (!restart) options.onFatal(error);
@@ -144,7 +145,8 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
       await whileMember((left) => Promise.race([assigned.then(() => lanes.room()), left]));
     } catch (error) {
       if (lost !== undefined) throw lost; // The client then joins the group again.
-      log.debug({ err: error, partition: batch.partition }, 'a batch is left');
+      const { partition } = batch;
+      log.debug({ topic, partition, offset: batch.firstOffset(), err: error }, 'a batch is left');
       return;
     } finally {
       clearInterval(timer);

@@ -1,5 +1,7 @@
-import { expect, test } from 'bun:test';
-import { isAbsolute } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { isAbsolute, join } from 'node:path';
 import { ConfigError, describeSettings, readConfig } from './config.ts';
 
 /** What a stranger is told; fails when the settings are taken. */
@@ -107,15 +109,81 @@ test('several database hosts are taken as the client takes them', () => {
   expect(readConfig({ ...full, DATABASE_URL: url }).backend).toMatchObject({ databaseUrl: url });
 });
 
-test('every setting is described in the help', () => {
-  for (const name of [
-    'MLFLOW_TRACKING_URI',
-    'ADMIN_TOKEN',
-    'KAFKA_BROKERS',
-    'DATABASE_URL',
-    'KAFKA_SASL_PASSWORD',
-    'PORT',
-  ]) {
-    expect(describeSettings()).toContain(name);
+test('every setting is described, with its default and what is allowed where it has them', () => {
+  const described = describeSettings();
+  expect(described.filter(({ meaning }) => meaning === '')).toEqual([]);
+  const find = (wanted: string) => described.find(({ name }) => name === wanted);
+  expect(find('PORT')).toEqual({
+    name: 'PORT',
+    fallback: '8080',
+    allowed: 'a whole number from 0 to 65535',
+    meaning: 'port that HTTP listens on',
+  });
+  expect(find('ADMIN_TOKEN')).toMatchObject({ fallback: undefined, allowed: undefined });
+  expect(find('MODEL_FILE')).toMatchObject({ fallback: 'models/default.forest' });
+});
+
+describe('secrets by file', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'lonetree-config-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  function fileWith(text: string): string {
+    const file = join(folder, `secret-${readdirSync(folder).length}`);
+    writeFileSync(file, text);
+    return file;
   }
+
+  test('a file gives what it holds, with or without a line end', () => {
+    const config = readConfig({
+      KAFKA_BROKERS: full.KAFKA_BROKERS,
+      DATABASE_URL_FILE: fileWith(`${full.DATABASE_URL}\n`),
+      ADMIN_TOKEN_FILE: fileWith(' t0ken \r\n'),
+      KAFKA_SASL_MECHANISM: 'plain',
+      KAFKA_SASL_USERNAME: 'u',
+      KAFKA_SASL_PASSWORD_FILE: fileWith('s3cr3t'),
+    });
+    expect(config.backend).toMatchObject({ databaseUrl: full.DATABASE_URL });
+    expect(config.adminToken).toBe(' t0ken ');
+    expect(config.kafkaSecurity.sasl?.password).toBe('s3cr3t');
+  });
+
+  test('a file that is not named is not read, and an empty setting counts as none', () => {
+    const config = readConfig({ ADMIN_TOKEN_FILE: '', ADMIN_TOKEN: 't' });
+    expect(config.adminToken).toBe('t');
+    expect(readConfig({ ADMIN_TOKEN: '', ADMIN_TOKEN_FILE: fileWith('f') }).adminToken).toBe('f');
+  });
+
+  test.each(['DATABASE_URL', 'ADMIN_TOKEN', 'KAFKA_SASL_PASSWORD'])(
+    '%s and its file together are refused',
+    (name) => {
+      expect(complaint({ [name]: 's3cr3t', [`${name}_FILE`]: fileWith('s3cr3t') })).toBe(
+        `${name} and ${name}_FILE are both set: set one of them.`,
+      );
+    },
+  );
+
+  test('a file that is absent, no file, empty or of several lines is refused by name, and all are told at once', () => {
+    const absent = join(folder, 'absent');
+    expect(complaint({ ADMIN_TOKEN_FILE: absent })).toBe(
+      `ADMIN_TOKEN_FILE="${absent}" cannot be used: the file cannot be read (ENOENT).`,
+    );
+    expect(complaint({ ADMIN_TOKEN_FILE: folder })).toContain('cannot be read (EISDIR)');
+    expect(complaint({ ADMIN_TOKEN_FILE: fileWith('\n') })).toContain('the file is empty');
+    const several = complaint({ ADMIN_TOKEN_FILE: fileWith('s3cr3t\ntwo\n'), DATABASE_URL_FILE: absent });
+    expect(several).toContain('the file has more than one line');
+    expect(several.split('\n')).toHaveLength(2);
+    expect(several).not.toContain('s3cr3t');
+  });
+
+  test('what a file holds is checked like the setting, without being told', () => {
+    const file = fileWith('mysql://u:s3cr3t@h');
+    const told = complaint({ KAFKA_BROKERS: 'a:1', DATABASE_URL_FILE: file });
+    expect(told).toStartWith(
+      `DATABASE_URL=(not shown), from the file ${file}, cannot be used: give postgres://`,
+    );
+    expect(told).not.toContain('s3cr3t');
+  });
 });

@@ -1,7 +1,8 @@
-// All settings: names, defaults, bounds and what they mean, in one table. Nothing else reads the environment.
+// All settings: names, defaults, what is allowed and what they mean, in one table. Nothing else reads the environment.
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readSecretFile } from './secret-file.ts';
 
 const repository = join(import.meta.dir, '..', '..');
 
@@ -42,6 +43,11 @@ const registryUri = z
     'give http://host:port or https://host:port',
   );
 
+/** Settings that a file may hold; `<NAME>_FILE` then names it. */
+const secretNames = ['DATABASE_URL', 'ADMIN_TOKEN', 'KAFKA_SASL_PASSWORD'] as const;
+type SecretName = (typeof secretNames)[number];
+const secretFile = (name: SecretName) => z.string().optional().describe(`file that holds ${name}`);
+
 /** Environment variables, in the order in which documents show them. */
 const settings = {
   KAFKA_BROKERS: brokerList
@@ -49,7 +55,10 @@ const settings = {
     .describe(
       'host:port of Kafka brokers, comma-separated; with DATABASE_URL. Without both: one SQLite file',
     ),
-  DATABASE_URL: databaseUrl.optional().describe('postgres://user:password@host:port/database'),
+  DATABASE_URL: databaseUrl
+    .optional()
+    .describe('postgres://user:password@host:port/database; with KAFKA_BROKERS'),
+  DATABASE_URL_FILE: secretFile('DATABASE_URL'),
   MLFLOW_TRACKING_URI: registryUri
     .optional()
     .describe('http://host:port of the MLflow server whose model scores; without it MODEL_FILE does'),
@@ -68,11 +77,14 @@ const settings = {
     .string()
     .optional()
     .describe('bearer token of who may change the model; without it nobody may'),
+  ADMIN_TOKEN_FILE: secretFile('ADMIN_TOKEN'),
   SCORER_ID: z
     .string()
     .regex(/^[a-zA-Z0-9._-]{1,200}$/, 'give 1 to 200 letters, digits, dots, dashes or underscores')
     .optional()
-    .describe('name of this scorer in records and in the consumer group; <host>-<process> when not given'),
+    .describe(
+      'name of this scorer in records and in the consumer group; when not given, of the host’s name and the process’s number',
+    ),
   HOST: text('127.0.0.1').describe('address that HTTP listens on'),
   PORT: count(8080, 0, 65_535).describe('port that HTTP listens on'),
   DATA_DIR: text(join(repository, '.data')).describe(
@@ -93,70 +105,7 @@ const settings = {
     .describe('how to log in to the brokers'),
   KAFKA_SASL_USERNAME: z.string().optional().describe('with KAFKA_SASL_MECHANISM'),
   KAFKA_SASL_PASSWORD: z.string().optional().describe('with KAFKA_SASL_MECHANISM'),
-} as const;
-
-/** What has a bound: time in milliseconds, size in bytes. */
-export const bounds = {
-  /** Without a heartbeat for this long a scorer counts as dead and its partitions go to others. */
-  sessionTimeoutMs: 6_000,
-  heartbeatIntervalMs: 1_000,
-  /** How old the positions that the broker knows for its lag metrics may be; nothing else reads them. */
-  lagReportIntervalMs: 1_000,
-  /** How long a rebalance waits for a busy scorer. */
-  rebalanceTimeoutMs: 10_000,
-  /** How long an idle fetch waits for the first message. */
-  fetchWaitMaxMs: 250,
-  fetchSizeMax: 4 << 20,
-  /** Not less than producers' batches, up to 1 MiB by default: of larger ones a fetch brings one partition's only. */
-  fetchSizePerPartitionMax: 384 << 10,
-  partitionsConcurrentMax: 3,
-  /** Messages and bytes of one block of the embedded log: SQLite holds up everything else while it stores a block. */
-  embeddedBlockMessagesMax: 2_000,
-  embeddedBlockSizeMax: 64 << 10,
-  /** Kafka requests that take longer have failed. */
-  requestTimeoutMs: 10_000,
-  /** A transaction not done by then counts as failed. Shorter than the session. */
-  databaseDeadlineMs: 5_000,
-  databaseConnectTimeoutMs: 2_000,
-  /** Connections for those who ask for verdicts. */
-  queryConnectionsMax: 2,
-  /** Changes of tables that take longer have failed. */
-  schemaDeadlineMs: 60_000,
-  /** Blocks that come while a table is to be locked wait at most this long. */
-  lockTimeoutMs: 2_000,
-  /** Bytes of messages that are published in one request; a larger message goes alone. */
-  publishSizeMax: 900_000,
-  /** Readings that came by HTTP and that the log has not confirmed by then are unconfirmed. Shorter than senders wait. */
-  confirmDeadlineMs: 8_000,
-  retryFirstMs: 100,
-  retryMaxMs: 5_000,
-  /** Requests that are not answered by then are cut off when the scorer stops. */
-  requestDrainMs: 1_000,
-  /** A stop that takes longer is a failure. */
-  drainDeadlineMs: 8_000,
-  maintainIntervalMs: 60_000,
-  /** How old what metrics say of lag and store may be. */
-  watchIntervalMs: 5_000,
-  /** A registry that has not told a version by then is tried again, and so is one that has not sent its forest. */
-  registryAnswerMs: 3_000,
-  registryDownloadMs: 60_000,
-  registryTryCount: 3,
-  registryRetryFirstMs: 200,
-  registryRetryMaxMs: 2_000,
-  /** A start waits no longer for the registry: there is the last good model, and another one may follow soon. */
-  modelStartMs: 15_000,
-  /** Who asked for another model is told by then, if only that it is still under way. */
-  modelAnswerMs: 20_000,
-  /** Blocks that wait for the challenger, rows of one that it scores too, and rows after which other work has its turn. */
-  shadowWaitingMax: 3,
-  shadowBlockRowsMax: 8_192,
-  shadowTurnRowsMax: 1_024,
-  updatesFetchWaitMaxMs: 1_000,
-  updatesRetryMs: 10_000,
-  /** Day partitions exist this many days ahead. */
-  partitionDaysAhead: 3,
-  requestBodySizeMax: 16 << 20,
-  queryRowsMax: 1_000,
+  KAFKA_SASL_PASSWORD_FILE: secretFile('KAFKA_SASL_PASSWORD'),
 } as const;
 
 const schema = z.object(settings);
@@ -217,8 +166,10 @@ export type KafkaSecurity = {
 export class ConfigError extends Error {}
 
 export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
-  const given = Object.fromEntries(
-    Object.keys(settings).map((name) => [name, environment[name] === '' ? undefined : environment[name]]),
+  const given = readSecrets(
+    Object.fromEntries(
+      Object.keys(settings).map((name) => [name, environment[name] === '' ? undefined : environment[name]]),
+    ),
   );
   const parsed = schema.safeParse(given);
   if (!parsed.success) throw new ConfigError(describeIssues(parsed.error.issues, given));
@@ -252,15 +203,37 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   };
 }
 
-function describeIssues(
-  issues: readonly z.core.$ZodIssue[],
-  given: Readonly<Record<string, string | undefined>>,
-): string {
+type Given = Readonly<Record<string, string | undefined>>;
+
+const fileSetting = (name: SecretName) => `${name}_FILE` as const;
+
+/** The settings with the secrets that files hold. */
+function readSecrets(given: Given): Given {
+  const complaints: string[] = [];
+  const secrets: Record<string, string> = {};
+  for (const name of secretNames) {
+    const file = given[fileSetting(name)];
+    if (file === undefined) continue;
+    if (given[name] !== undefined) {
+      complaints.push(`${name} and ${fileSetting(name)} are both set: set one of them.`);
+      continue;
+    }
+    const answer = readSecretFile(file);
+    if ('secret' in answer) secrets[name] = answer.secret;
+    else complaints.push(`${fileSetting(name)}="${file}" cannot be used: ${answer.unusable}.`);
+  }
+  if (complaints.length > 0) throw new ConfigError(complaints.join('\n'));
+  return { ...given, ...secrets };
+}
+
+function describeIssues(issues: readonly z.core.$ZodIssue[], given: Given): string {
   return issues
     .map((issue) => {
       const name = String(issue.path[0]);
       const value = /PASSWORD|TOKEN|UR[LI]/.test(name) ? '(not shown)' : JSON.stringify(given[name]);
-      return `${name}=${value} cannot be used: ${issue.message}.`;
+      const file = given[`${name}_FILE`];
+      const origin = file === undefined ? '' : `, from the file ${file},`;
+      return `${name}=${value}${origin} cannot be used: ${issue.message}.`;
     })
     .join('\n');
 }
@@ -314,17 +287,30 @@ function readSasl(data: Settings): KafkaSecurity['sasl'] {
   );
 }
 
-/** One line a variable, for `--help`. */
-export function describeSettings(): string {
-  const defaults = schema.parse({}) as Readonly<Record<string, unknown>>;
-  return Object.entries(settings)
-    .map(([name, type]) => {
-      const value = defaults[name];
-      const fallback =
-        value === undefined
-          ? ''
-          : ` (${`${value as string | number | boolean}`.replace(`${repository}/`, '')})`;
-      return `  ${name.padEnd(21)} ${type.description ?? ''}${fallback}`;
-    })
-    .join('\n');
+export type SettingDescription = {
+  readonly name: string;
+  /** As it would be given; undefined: there is none. */
+  readonly fallback: string | undefined;
+  /** What is taken, in words; undefined: any text. */
+  readonly allowed: string | undefined;
+  readonly meaning: string;
+};
+
+/** What no setting with any rule takes. */
+const neverAllowed = '\0';
+
+/** For documents and `--help`. */
+export function describeSettings(): SettingDescription[] {
+  const defaults = schema.parse({}) as Readonly<Record<string, string | number | boolean | undefined>>;
+  return Object.entries(settings).map(([name, type]) => {
+    const value = defaults[name];
+    // Who gives what is not allowed is told what is.
+    const complaint = type.safeParse(neverAllowed).error?.issues[0]?.message;
+    return {
+      name,
+      fallback: value === undefined ? undefined : String(value).replace(`${repository}/`, ''),
+      allowed: complaint?.replace(/^give /, ''),
+      meaning: type.description ?? '',
+    };
+  });
 }

@@ -1,6 +1,7 @@
 // How a scorer process ends: after its work on SIGTERM, with a word on what it cannot start with, and never half alive.
 import { ForestRefused } from '@lonetree/core-wasm';
-import { bounds, ConfigError } from './config.ts';
+import { bounds } from './bounds.ts';
+import { ConfigError } from './config.ts';
 import type { Logger } from './log.ts';
 import type { Service } from './service.ts';
 import { DatabaseUnusable } from './sqlite.ts';
@@ -29,6 +30,7 @@ export async function keepRunning(
       await started?.beforeStop?.();
       await started?.service.stop();
       started?.afterStop?.();
+      log().info('stopped');
     } catch (error) {
       log().error({ err: error }, 'stopping failed');
       process.exit(1);
@@ -56,7 +58,9 @@ export async function keepRunning(
     const isExplained = [ConfigError, StartError, ForestRefused, DatabaseUnusable].some(
       (kind) => error instanceof kind,
     );
-    console.error(isExplained ? (error as Error).message : error);
+    // Who starts it is told in a sentence; what nobody expected is an event of the log.
+    if (isExplained) console.error((error as Error).message);
+    else log().fatal({ err: error }, 'the scorer cannot start');
     process.exit(1);
   }
 }

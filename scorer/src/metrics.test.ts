@@ -48,9 +48,9 @@ test('a stored block is counted by verdict, reason and size', async () => {
     ignoredFeatureCount: 2,
     anomalies: [abnormal('forest', 'high:temperature', 'low:a:b'), abnormal('high:a:b')],
     refused: [
-      { reason: 'truncated', detail: '' },
-      { reason: 'bad-json', detail: '' },
-      { reason: 'truncated', detail: '' },
+      { offset: 3, reason: 'truncated', detail: '' },
+      { offset: 4, reason: 'bad-json', detail: '' },
+      { offset: 7, reason: 'truncated', detail: '' },
     ],
   } as const;
   metrics.stored(block);

@@ -15,10 +15,15 @@ export type Metrics = PipelineObserver &
     readonly registry: Registry;
   };
 
+/** What Node tells of its inside and Bun does not: always 0, and three of the names are of counters, which they are not. */
+const notOfBun = /^nodejs_(active|heap_space)_/;
+
 /** `state` is asked when Prometheus asks. */
 export function createMetrics(state: () => ScorerState): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  for (const { name } of registry.getMetricsAsArray())
+    if (notOfBun.test(name)) registry.removeSingleMetric(name);
   createStateMetrics(registry, state);
   const blocks = createBlockMetrics(registry);
   const models = createModelMetrics(registry);

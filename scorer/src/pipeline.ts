@@ -36,7 +36,7 @@ export type PipelineObserver = {
     readonly readingCount: number;
     readonly ignoredFeatureCount: number;
     readonly anomalies: readonly AnomalyRecord[];
-    readonly refused: readonly Rejection[];
+    readonly refused: readonly (Rejection & { readonly offset: number })[];
   }): void;
   /** A block was dropped: it did not begin at the position, or another scorer was faster. */
   dropped(partition: number, reason: 'elsewhere' | 'fenced' | 'error'): void;
@@ -120,9 +120,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   }
 
   /** Logs a trouble when it is new, so that an hour without a database is a line and not a thousand. */
-  function noteTrouble(partition: number, error: unknown): void {
+  function noteTrouble(partition: number, error: unknown, offset?: bigint): void {
     const trouble = error instanceof Error ? error.message : String(error);
-    if (troubles.get(partition) !== trouble) log.error({ partition, err: error }, 'partition stands still');
+    if (troubles.get(partition) !== trouble)
+      log.error({ partition, offset, err: error }, 'partition stands still');
     troubles.set(partition, trouble);
   }
 
@@ -198,7 +199,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       }
     } catch (error) {
       observer.dropped(partition, 'error');
-      noteTrouble(partition, error);
+      noteTrouble(partition, error, fetched.from);
       await Promise.race([resume(partition, 'storing or publishing failed'), left]);
       return false;
     }
@@ -236,7 +237,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       readingCount: rowCount,
       ignoredFeatureCount,
       anomalies: verdicts.anomalies,
-      refused: scored.deadLetters.map(({ rejection }) => rejection),
+      refused: scored.deadLetters.map(({ message, rejection }) => ({ offset: message.offset, ...rejection })),
     });
     return { nextIndex, next: verdicts.next, anomalies: verdicts.anomalies, sample };
   }
@@ -255,10 +256,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
           return await handleBlock(fetched, left);
         } catch (error) {
           // Only an ended wait comes here: the group gave this process up, or the partition was assigned anew.
-          log.info(
-            { partition: fetched.partition, err: error },
-            'block left to whoever has the partition now',
-          );
+          const { partition, from } = fetched;
+          const why = error instanceof Error ? error.message : String(error);
+          log.info({ partition, offset: from, why }, 'block left to whoever has the partition now');
           return false;
         } finally {
           blocksUnderWay -= 1;

@@ -4,9 +4,11 @@ import { setTimeout } from 'node:timers/promises';
 import { forestSizeMax } from '@lonetree/core-wasm';
 import { type AdapterHooks, createAdapters } from './adapters.ts';
 import { createApp } from './app.ts';
+import { bounds } from './bounds.ts';
 import type { Broker } from './broker.ts';
 import { createChallengerKeeper } from './challenger-keeper.ts';
-import { bounds, type Config } from './config.ts';
+import type { Config } from './config.ts';
+import { createDeadLetterLog } from './dead-letter-log.ts';
 import type { Logger } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createModelCache } from './model-cache.ts';
@@ -16,9 +18,11 @@ import { createFileSource, createRegistrySource } from './model-source.ts';
 import { startTriggers } from './model-triggers.ts';
 import { createPipeline, type PipelineObserver } from './pipeline.ts';
 import { createRegistry, type Registry } from './registry.ts';
+import { createFailureLog } from './request-log.ts';
 import { createShadow } from './shadow.ts';
 import { StartError } from './start-error.ts';
 import type { Store } from './store.ts';
+import { createTroubles } from './troubles.ts';
 import { startWatch } from './watch.ts';
 
 export type Service = {
@@ -37,7 +41,12 @@ export type ServiceHooks = AdapterHooks & {
 };
 
 export async function startService(config: Config, log: Logger, hooks: ServiceHooks): Promise<Service> {
-  const { broker, store, updates } = await createAdapters(config, log, hooks);
+  const isNews = createTroubles({
+    quietMs: bounds.troubleQuietMs,
+    countMax: bounds.troublesMax,
+    now: () => performance.now(),
+  });
+  const { broker, store, updates } = await createAdapters(config, { log, isNews }, hooks);
   const metrics = (hooks.createMetrics ?? createMetrics)(() => ({
     partitions: pipeline.partitions(),
     blocksUnderWay: pipeline.blocksUnderWay(),
@@ -51,6 +60,8 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
   let isConsuming = false;
   const comparison = createComparison(config, registry, { keeper, store, metrics, log });
 
+  const readingsLog = log.child({ topic: config.topics.readings });
+  const noteDeadLetters = createDeadLetterLog(readingsLog, isNews);
   const pipeline = createPipeline({
     broker,
     store,
@@ -61,11 +72,12 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     },
     shadow: comparison?.shadow ?? null,
     topics: config.topics,
-    log: { info: log.info.bind(log), warn: log.warn.bind(log), error: log.error.bind(log) },
+    log: readingsLog,
     observer: {
       ...metrics,
       stored(block) {
         metrics.stored(block);
+        noteDeadLetters(block);
         hooks.onStored?.(block);
       },
     },
@@ -99,7 +111,8 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     bodySizeMax: bounds.requestBodySizeMax,
     queryRowsMax: bounds.queryRowsMax,
     confirmDeadlineMs: bounds.confirmDeadlineMs,
-    onError: (error) => log.error({ err: error }, 'a request failed'),
+    onFailure: createFailureLog(log, isNews),
+    onOrder: (order) => log.info(order, 'an order was carried out'),
   });
   const server = listen(config, app.fetch);
   log.info({ address: server.url.href, backend: config.backend.kind, scorer: config.scorer }, 'listening');
@@ -129,9 +142,10 @@ export async function startService(config: Config, log: Logger, hooks: ServiceHo
     if (!stopping.signal.aborted) hooks.onFatal(error);
   });
   const maintenance = setInterval(() => {
-    store
-      .maintain(Date.now())
-      .catch((error) => log.warn({ err: error }, 'maintenance failed and is tried again'));
+    store.maintain(Date.now()).catch((error: Error) => {
+      if (isNews(`maintenance ${error.message}`))
+        log.warn({ err: error }, 'maintenance failed and is tried again');
+    });
   }, bounds.maintainIntervalMs);
 
   return {

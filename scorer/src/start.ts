@@ -3,6 +3,7 @@ import { defaultDemo, runSimulator } from '@lonetree/simulator';
 import { type Config, readConfig } from './config.ts';
 import { keepRunning } from './lifecycle.ts';
 import { createLog } from './log.ts';
+import { secretsOf } from './secrets.ts';
 import { startService } from './service.ts';
 import { openDatabase } from './sqlite.ts';
 import { StartError } from './start-error.ts';
@@ -31,7 +32,7 @@ await keepRunning(
   () => log,
   async (onFatal) => {
     const config = readConfig({ LOG_LEVEL: 'warn', ...process.env });
-    log = createLog(config.logLevel);
+    log = createLog(config.logLevel, secretsOf(config));
     if (config.backend.kind === 'full') {
       throw new StartError(
         'KAFKA_BROKERS and DATABASE_URL are set: `bun run scorer` runs with them, `bun run start` needs neither.',

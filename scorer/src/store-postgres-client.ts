@@ -31,10 +31,26 @@ export function createClient(options: ClientOptions): Client {
   const { deadlineMs } = options;
   const { promise: closed, reject: endWork } = Promise.withResolvers<never>();
   closed.catch(() => {}); // Whoever has work under way sees it.
-  let sql = connect(options);
+  let isClosed = false;
+  let sql = open();
   /** Connections of `sql` that were reserved before, and that nobody uses. */
   let idle: ReservedSql[] = [];
-  let isClosed = false;
+
+  function open(): Sql {
+    const opened = connect(options, () => renew(opened));
+    return opened;
+  }
+
+  /**
+   * A reserved connection that was closed while nobody used it would throw where nobody catches when it is used again, and
+   * the client does not tell which one it was. What is under way on the others ends on them.
+   */
+  function renew(used: Sql): void {
+    if (sql !== used || isClosed || idle.length === 0) return;
+    sql = open();
+    idle = [];
+    used.end({ timeout: deadlineMs / 1_000 }).catch(() => {}); // It is given up; how it ends does not matter.
+  }
 
   async function run<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
     if (isClosed) throw new Error(closing);
@@ -48,7 +64,7 @@ export function createClient(options: ClientOptions): Client {
       return await Promise.race([work(used), deadline, closed]);
     } catch (error) {
       if (sql === used && !isClosed) {
-        sql = connect(options);
+        sql = open();
         idle = [];
         used.end({ timeout: 0 }).catch(() => {}); // It is given up; how it ends does not matter.
       }
@@ -83,13 +99,14 @@ async function reserve(sql: Sql): Promise<ReservedSql> {
   return await sql.reserve();
 }
 
-function connect(options: ClientOptions): Sql {
+function connect(options: ClientOptions, onclose: () => void): Sql {
   return postgres(options.url, {
     max: options.connectionCount,
     backoff: () => 0.2, // seconds; the default grows to 20 and delays recovery
     connect_timeout: options.connectTimeoutMs / 1_000,
     fetch_types: false, // saves a round trip, and an unhandled rejection when a connection is lost in it
     onnotice: () => {},
+    onclose,
     connection: {
       application_name: options.applicationName,
       // On the server's side: a scorer that is frozen must not hold a lock for longer than others wait for it.

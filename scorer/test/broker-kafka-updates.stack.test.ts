@@ -2,8 +2,9 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test';
 import { createTopics, type Kafka, startKafka } from '@lonetree/devstack';
 import { type Admin, Kafka as KafkaClient, logLevel, type Producer } from 'kafkajs';
+import { bounds } from '../src/bounds.ts';
 import { createKafkaUpdates } from '../src/broker-kafka-updates.ts';
-import { bounds, readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
 
 const deadlineMs = 30_000;
@@ -40,6 +41,7 @@ function follow(topic: string) {
     clientId: 'the-same-for-all',
     topic,
     log: createLog('silent'),
+    isNews: () => true,
     bounds: { ...bounds, updatesRetryMs: 50 },
   });
   const seen: string[] = [];

@@ -2,9 +2,10 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { createTopics, type Kafka, startKafka, topicRanges } from '@lonetree/devstack';
 import { ConfigResourceTypes, Kafka as KafkaClient, logLevel, type Producer } from 'kafkajs';
+import { bounds } from '../src/bounds.ts';
 import { type Broker, type Fetched, MessageTooLarge, NothingPublished } from '../src/broker.ts';
 import { createKafkaBroker } from '../src/broker-kafka.ts';
-import { bounds, readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
 
 const deadlineMs = 30_000;
@@ -40,6 +41,7 @@ const create = (topic: string): Broker =>
     group: `group-of-${topic}`,
     topic,
     log: createLog('silent'),
+    isNews: () => true,
     bounds,
     onFatal(error) {
       throw error;

@@ -1,7 +1,8 @@
-import { afterAll, beforeAll } from 'bun:test';
+import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { type Postgres, startPostgres } from '@lonetree/devstack';
 import postgres from 'postgres';
 import { createPostgresStore } from '../src/store-postgres.ts';
+import { createClient } from '../src/store-postgres-client.ts';
 import { describeStore } from './store-contract.ts';
 
 let server: Postgres;
@@ -44,4 +45,29 @@ describeStore('the store in PostgreSQL', async () => {
       await Promise.all([sql.end(), ...stores.map((store) => store.close())]);
     },
   };
+});
+
+test('a connection that the server closed while nobody used it is not used again, and work on others ends well', async () => {
+  const client = createClient({
+    url: server.url,
+    applicationName: 'closed meanwhile',
+    connectionCount: 2,
+    connectTimeoutMs: 2_000,
+    deadlineMs: 5_000,
+  });
+  const processOf = (seconds: number) =>
+    client.runAlone(async (connection) => {
+      const [row] = await connection`select pg_backend_pid() as pid, pg_sleep(${seconds})`;
+      return row?.pid as number;
+    });
+  const both = await Promise.all([processOf(0.2), processOf(0)]);
+  const underWay = processOf(1);
+  const other = await processOf(0);
+  await server.sql(`select pg_terminate_backend(${other})`);
+  await Bun.sleep(200); // Nothing tells when the client has noticed.
+  const next = await processOf(0);
+  expect(both).toContain(other);
+  expect(both).not.toContain(next);
+  expect(both).toContain(await underWay);
+  await client.close();
 });

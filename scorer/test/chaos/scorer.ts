@@ -2,12 +2,13 @@
 import { readConfig } from '../../src/config.ts';
 import { keepRunning } from '../../src/lifecycle.ts';
 import { createLog } from '../../src/log.ts';
+import { secretsOf } from '../../src/secrets.ts';
 import { startService } from '../../src/service.ts';
 
 const [faultPlace, signal, passing] = (process.env.FAULT ?? '').split(':');
 let passings = 0;
 const config = readConfig(process.env);
-const log = createLog(config.logLevel);
+const log = createLog(config.logLevel, secretsOf(config));
 await keepRunning(
   () => log,
   async (onFatal) => ({

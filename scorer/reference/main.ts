@@ -1,0 +1,9 @@
+// `bun run build:docs`: writes the references that are generated from the code.
+import { join } from 'node:path';
+import { references } from './references.ts';
+
+for (const { file, describe } of references) {
+  await Bun.write(join(import.meta.dir, '..', '..', file), await describe());
+  console.log(file);
+}
+process.exit(0); // The metrics of the process keep it alive.
