@@ -47,7 +47,14 @@ test('each result says what was measured', () => {
     expect({ name, isTime: nsPerRow > 0 && spread >= 0 }).toEqual({ name, isTime: true });
   }
   expect(report.decode.map(({ name }) => name)).toEqual(['wasm', 'bufbuild', 'protobufjs', 'json']);
-  expect(report.messages.map(({ rows }) => rows)).toEqual([1, 64]);
+  expect(report.messages.map(({ name, features, rows }) => [name, features, rows])).toEqual([
+    ['cells', 3, 1],
+    ['cells', 3, 64],
+    ['grid', 2, 1],
+    ['grid', 2, 64],
+    ['cells', 2, 1],
+    ['cells', 2, 64],
+  ]);
   expect(Object.keys(report.versions)).toContain('sklearn');
   expect(report.pause).toMatchObject([{ features: 3, trees: 100, samples: 256, loads: 1 }]);
 });
@@ -74,7 +81,7 @@ test('ratios must reach their goal, times must not exceed it', () => {
       { ...result, name: 'walk', nsPerRow: walk },
       { ...result, name: 'cells', nsPerRow: 100 },
     ],
-    messages: [{ rows: 1, p50Us, p99Us: 9 }],
+    messages: [{ name: 'cells', features: 3, rows: 1, p50Us, p99Us: 9 }],
   });
   expect(toMarkdown(made(420, 1))).toContain('| cells vs walk, 3 features | 4.2× | 4.2 × | met |');
   expect(toMarkdown(made(419, 1))).toContain('| cells vs walk, 3 features | 4.2× | 4.19 × | missed |');

@@ -11,7 +11,8 @@ export type Report = {
   readonly repetitions: number;
   readonly kernel: readonly KernelResult[];
   readonly decode: readonly DecodeResult[];
-  readonly messages: readonly WholeWay[];
+  /** By engine. */
+  readonly messages: readonly (WholeWay & { readonly name: string; readonly features: number })[];
   readonly pause: readonly PauseResult[];
 };
 
@@ -59,7 +60,7 @@ export function targetsOf({ kernel, decode, messages, pause }: Report): Target[]
   const share =
     decoded === undefined || scored === undefined ? {} : { measured: (100 * decoded) / (decoded + scored) };
   const p50 = (rows: number) => {
-    const us = messages.find((message) => message.rows === rows)?.p50Us;
+    const us = messages.find((message) => message.rows === rows && message.features === 3)?.p50Us;
     return us === undefined ? {} : { measured: us };
   };
   return [
@@ -147,8 +148,14 @@ export function toMarkdown(report: Report): string {
     'From a message’s bytes to scores and verdicts, microseconds a message:',
     '',
     ...table(
-      ['readings a message', 'p50', 'p99'],
-      messages.map(({ rows, p50Us, p99Us }) => [number(rows), number(p50Us), number(p99Us)]),
+      ['engine', 'features', 'readings a message', 'p50', 'p99'],
+      messages.map(({ name, features, rows, p50Us, p99Us }) => [
+        name,
+        number(features),
+        number(rows),
+        number(p50Us),
+        number(p99Us),
+      ]),
     ),
     '',
     'The longest pause of scoring while a model is loaded and its tables are built, milliseconds from the end of one block of 64',

@@ -19,7 +19,8 @@ const sourceFolder = join(import.meta.dir, '..', 'kafka');
 const pom = join(sourceFolder, 'pom.xml');
 const agentRules = join(projectFolder, 'monitoring', 'kafka', 'jmx.yml');
 /** Another list of jars is another folder, so that a folder that is there is the right one. */
-const jarFolder = join(
+/** Where the jars of broker, tools and JMX agent are. */
+export const kafkaJarFolder = join(
   toolsFolder,
   `kafka-${createHash('sha256').update(readFileSync(pom)).digest('hex').slice(0, 12)}`,
 );
@@ -107,15 +108,23 @@ async function startBroker({ heapMb = heapMbDefault, hasMetrics = false }: Kafka
 
 function findAgent(): string {
   const [jar] = [
-    ...new Bun.Glob('jmx_prometheus_javaagent-*.jar').scanSync({ cwd: jarFolder, absolute: true }),
+    ...new Bun.Glob('jmx_prometheus_javaagent-*.jar').scanSync({ cwd: kafkaJarFolder, absolute: true }),
   ];
-  if (jar === undefined) throw new Error(`assertion failed: there is no JMX agent in ${jarFolder}`);
+  if (jar === undefined) throw new Error(`assertion failed: there is no JMX agent in ${kafkaJarFolder}`);
   return jar;
 }
 
 function java(options: readonly string[], ...program: readonly string[]): string[] {
   const logging = `-Dlog4j2.configurationFile=${join(sourceFolder, 'log4j2.properties')}`;
-  return ['java', ...options, '-cp', join(jarFolder, '*'), '-Djava.awt.headless=true', logging, ...program];
+  return [
+    'java',
+    ...options,
+    '-cp',
+    join(kafkaJarFolder, '*'),
+    '-Djava.awt.headless=true',
+    logging,
+    ...program,
+  ];
 }
 
 function brokerProperties(options: { brokers: string; controller: string; folder: string }): string {
@@ -156,17 +165,17 @@ export async function ensureKafka(): Promise<void> {
     packages: ['default-jre-headless'],
     isThere: () => javaVersion() >= javaVersionMin,
   });
-  if (existsSync(jarFolder)) return;
+  if (existsSync(kafkaJarFolder)) return;
   await ensurePackages({ what: 'Maven', packages: ['maven'], isThere: () => Bun.which('mvn') !== null });
   await withLock(join(toolsFolder, 'kafka.lock'), async () => {
-    if (existsSync(jarFolder)) return;
+    if (existsSync(kafkaJarFolder)) return;
     await progress("Downloading Kafka's jars from Maven Central", downloadJars);
   });
 }
 
 async function downloadJars(): Promise<void> {
   // Moved into place when complete, so that a folder that is there is whole.
-  const incoming = `${jarFolder}.incoming`;
+  const incoming = `${kafkaJarFolder}.incoming`;
   rmSync(incoming, { recursive: true, force: true });
   await run([
     'mvn',
@@ -178,7 +187,7 @@ async function downloadJars(): Promise<void> {
     '-DincludeScope=runtime',
     `-DoutputDirectory=${incoming}`,
   ]);
-  renameSync(incoming, jarFolder);
+  renameSync(incoming, kafkaJarFolder);
 }
 
 function javaVersion(): number {
