@@ -3,7 +3,7 @@
 // those cannot change: that the images build and how large they are, that services become healthy in order, unprivileged and on
 // read-only file systems, that two scorers share the work, that nothing is lost or stored twice when one is killed.
 // Needs root on Debian, the package registries and about 20 GB; takes minutes, so it is no part of the tests.
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { containerTools, ensureContainerTools } from '../src/container-tools.ts';
@@ -17,11 +17,10 @@ const folder = mkdtempSync(join(tmpdir(), 'lonetree-containers-'));
 const context = join(folder, 'context');
 const socket = join(folder, 'podman.sock');
 
-const healthIntervalMs = 2_000;
+/** The longest of the intervals of services that start slowly: more often, and their retries were used up too soon. */
+const healthIntervalMs = 10_000;
 const healthyDeadlineMs = 300_000;
 const scorerLayersMaxMb = 130;
-/** As docker-compose.yml tells the simulator. */
-const readingsPerMessage = 10;
 const scorers = ['lonetree-scorer-1', 'lonetree-scorer-2'] as const;
 
 /** All that podman and Compose see; storage of its own, so that nothing is left and nothing else is touched. */
@@ -35,19 +34,32 @@ const env = {
   KAFKA_PORT: String(freePort()),
   MLFLOW_PORT: String(freePort()),
   AIRFLOW_PORT: String(freePort()),
+  PROMETHEUS_PORT: String(freePort()),
+  ALERTMANAGER_PORT: String(freePort()),
   MLFLOW_TRACKING_URI: 'http://mlflow:5000',
 };
 const podman = (...args: string[]) => run(['podman', ...args], { env });
 const compose = (...args: string[]) =>
   run([containerTools.compose, '--profile', 'full', ...args], { cwd: projectFolder, env });
 
-const standIns = {
-  bun: ['oven/bun:1.4.5-slim'],
-  python: ['python:3.11.13-slim-bookworm'],
-  maven: ['maven:3.9.11-eclipse-temurin-17'],
-  postgres: ['postgres:17.6-bookworm'],
-  kafka: ['apache/kafka:4.3.1'],
-} as const;
+/** By the image: what is built in its place, and Debian's package where that is all. */
+const standIns: Readonly<Record<string, { readonly file: string; readonly package?: string }>> = {
+  'oven/bun:1.4.5-slim': { file: 'bun' },
+  'python:3.11.13-slim-bookworm': { file: 'python' },
+  'maven:3.9.11-eclipse-temurin-17': { file: 'maven' },
+  'postgres:17.6-bookworm': { file: 'postgres' },
+  'apache/kafka:4.3.1': { file: 'kafka' },
+  'prom/prometheus:v3.5.0': { file: 'program', package: 'prometheus' },
+  'prom/alertmanager:v0.28.1': { file: 'program', package: 'prometheus-alertmanager' },
+  'prom/node-exporter:v1.9.1': { file: 'program', package: 'prometheus-node-exporter' },
+  'prom/blackbox-exporter:v0.27.0': { file: 'program', package: 'prometheus-blackbox-exporter' },
+  'prometheuscommunity/postgres-exporter:v0.17.1': {
+    file: 'program',
+    package: 'prometheus-postgres-exporter',
+  },
+};
+/** Nothing stands in for their images. */
+const servicesLeftOut = ['grafana', 'kafka-exporter'];
 
 /** By the name in docker-compose.yml. */
 const images = {
@@ -59,23 +71,12 @@ const images = {
   'lonetree-airflow': 'orchestrator/Dockerfile',
 } as const;
 
-/** Those whose images nothing stands in for are left out. */
-const services = [
-  'scorer',
-  'simulator',
-  'webhook',
-  'mlflow',
-  'airflow-api-server',
-  'airflow-scheduler',
-  'airflow-dag-processor',
-  'airflow-triggerer',
-];
-
 async function prepare(): Promise<void> {
   await ensurePackages({
     what: 'podman with its network',
-    packages: ['podman', 'runc', 'netavark', 'aardvark-dns', 'debootstrap'],
-    isThere: () => Bun.which('podman') !== null && Bun.which('debootstrap') !== null,
+    packages: ['podman', 'runc', 'netavark', 'aardvark-dns', 'catatonit', 'iptables', 'debootstrap'],
+    isThere: () =>
+      ['podman', 'catatonit', 'iptables', 'debootstrap'].every((name) => Bun.which(name) !== null),
   });
   await ensureContainerTools();
   await ensureKafka();
@@ -105,13 +106,14 @@ async function buildStandIns(): Promise<void> {
   if (existsSync('/etc/ssl/certs/java/cacerts'))
     cpSync('/etc/ssl/certs/java/cacerts', join(context, 'etc/cacerts'));
   else mkdirSync(join(context, 'etc/cacerts'), { recursive: true });
-  for (const [name, tags] of Object.entries(standIns))
-    await progress(`Making a stand-in for ${tags.join()}`, () =>
+  for (const [image, { file, package: name = '' }] of Object.entries(standIns))
+    await progress(`Making a stand-in for ${image}`, () =>
       podman(
         'build',
         '--network=host',
-        ...tags.map((tag) => `--tag=docker.io/${tag.includes('/') ? tag : `library/${tag}`}`),
-        `--file=${join(context, 'stand-ins', `${name}.Containerfile`)}`,
+        `--tag=docker.io/${image.includes('/') ? image : `library/${image}`}`,
+        `--build-arg=package=${name}`,
+        `--file=${join(context, 'stand-ins', `${file}.Containerfile`)}`,
         context,
       ),
     );
@@ -197,6 +199,19 @@ async function checkSealed(): Promise<void> {
   }
 }
 
+/** What Prometheus scrapes; the jobs of the services that are left out are down. */
+async function checkWatched(): Promise<void> {
+  const ask = async (expression: string) => {
+    const url = `http://127.0.0.1:${env.PROMETHEUS_PORT}/api/v1/query?query=${encodeURIComponent(expression)}`;
+    const { data } = (await (await fetch(url)).json()) as { data: { result: { metric: { job: string } }[] } };
+    return data.result.map(({ metric }) => metric.job).sort();
+  };
+  const jobs = ['airflow', 'alertmanager', 'kafka', 'mlflow', 'node', 'postgresql', 'prometheus', 'scorer'];
+  const well = 'up{job!~"mlflow|airflow"} == 1 or probe_success == 1';
+  await waitFor('Prometheus reaches all that runs', async () => Bun.deepEquals(await ask(well), jobs));
+  check('Prometheus reaches all that runs', true, { jobs, down: await ask('up == 0') });
+}
+
 async function checkDelivery(): Promise<void> {
   await waitFor('both scorers store verdicts', async () =>
     Object.values(await readingsByScorer()).every((count) => count > 1_000),
@@ -212,21 +227,25 @@ async function checkDelivery(): Promise<void> {
   );
   check('one was killed, and the other goes on', true, { before, after: await rows() });
 
-  await podman('stop', 'lonetree-simulator-1');
-  const end = async () => await query('select sum(next_offset) from consumer_offset');
-  let messages = await end();
-  await waitFor('the scorer is through', async () => {
-    await Bun.sleep(3_000);
-    const last = messages;
-    messages = await end();
-    return last === messages;
-  });
+  await podman('stop', '--time=10', 'lonetree-simulator-1');
+  const sent = lastLine(await compose('logs', '--no-log-prefix', 'simulator'));
+  const isThrough = async () =>
+    (await query('select sum(next_offset) from consumer_offset')) === String(sent.acknowledged);
+  await waitFor('all messages are stored', isThrough);
   const counted = await query('select count(*), count(distinct (partition, "offset", row)) from prediction');
-  const wanted = Number(messages) * readingsPerMessage;
-  check('every reading is stored once', counted === `${wanted}|${wanted}`, {
-    messages,
-    'stored|distinct': counted,
-  });
+  const isExact =
+    counted === `${sent.readings}|${sent.readings}` && sent.unconfirmed === 0 && sent.failed === 0;
+  check('every reading is stored once', isExact, { sent, 'stored|distinct': counted });
+}
+
+/** What the simulator says that it has sent. */
+function lastLine(log: string) {
+  const line = log
+    .trim()
+    .split('\n')
+    .findLast((text) => text.startsWith('{"messages"'));
+  if (line === undefined) throw new Error(`the simulator did not say what it sent:\n${log}`);
+  return JSON.parse(line) as Readonly<Record<'readings' | 'acknowledged' | 'unconfirmed' | 'failed', number>>;
 }
 
 async function main(): Promise<void> {
@@ -247,11 +266,14 @@ async function main(): Promise<void> {
   await waitFor('podman answers', async () => existsSync(socket));
   const stopHealthChecks = callHealthChecks();
   try {
+    const services = (await compose('config', '--services')).trim().split('\n');
+    const started = services.filter((name) => !servicesLeftOut.includes(name));
     await progress('Starting the services, each when those it needs are healthy', () =>
-      compose('up', '--detach', '--no-build', '--pull=never', '--wait', '--scale=scorer=2', ...services),
+      compose('up', '--detach', '--no-build', '--pull=never', '--wait', '--scale=scorer=2', ...started),
     );
     check('every service became healthy', true, await podman('ps', '--format', '{{.Names}} {{.Status}}'));
     await checkSealed();
+    await progress('Waiting for Prometheus', checkWatched);
     await progress('Letting two scorers work, and killing one', checkDelivery);
   } catch (error) {
     console.error(await podman('ps', '--all', '--format', '{{.Names}} {{.Status}}'));
@@ -269,6 +291,12 @@ try {
   await main();
 } finally {
   await podman('rm', '--all', '--force', '--time=0').catch(console.error);
+  // Podman leaves its storage mounted on itself.
+  const mounts = readFileSync('/proc/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '');
+  for (const mount of mounts.filter((place) => place.startsWith(`${folder}/`)).reverse())
+    await run(['umount', mount]);
   rmSync(folder, { recursive: true, force: true });
 }
 for (const { claim, holds, seen } of claims) console.log(JSON.stringify({ holds, claim, seen }));

@@ -48,7 +48,7 @@ async function listChecks(folder: string): Promise<Check[]> {
       command: ['sh', '-c', 'buf generate --output "$0" && diff -r "$0/proto/gen" proto/gen', generated],
     },
     ...(await compatibilityChecks()),
-    ...(await containerChecks()),
+    ...containerChecks(),
   ];
 }
 
@@ -85,9 +85,9 @@ async function compatibilityChecks(): Promise<Check[]> {
   return [{ name: `messages: compatible with ${tag}`, command }];
 }
 
-async function containerChecks(): Promise<Check[]> {
-  const glob = new Bun.Glob('{*,monitoring/*}/Dockerfile');
-  const dockerfiles = await Array.fromAsync(glob.scan({ cwd: projectFolder }));
+function containerChecks(): Check[] {
+  const globs = ['*/Dockerfile', 'monitoring/*/Dockerfile'].map((pattern) => new Bun.Glob(pattern));
+  const dockerfiles = globs.flatMap((glob) => [...glob.scanSync({ cwd: projectFolder })]);
   return [
     {
       name: 'Dockerfiles (hadolint)',

@@ -19,7 +19,7 @@ export {
 export { freePort } from './port.ts';
 export { type Postgres, startPostgres } from './postgres.ts';
 export { processorSeconds } from './process-tree.ts';
-export { ensurePython, installLocked, pythonProgram, runPython } from './python.ts';
+export { ensurePython, ensureUv, installLocked, pythonProgram, runPython } from './python.ts';
 export { type ScorerProcess, startScorer } from './scorer.ts';
 export { Server } from './server.ts';
 export { median, quantile, spread } from './statistics.ts';

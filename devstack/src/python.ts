@@ -24,6 +24,17 @@ export async function runPython(args: readonly string[], options: RunOptions = {
   return await run([pythonProgram, ...args], options);
 }
 
+/** Brings uv; answers the folder whose `bin` has it. */
+export async function ensureUv(): Promise<string> {
+  await ensurePackages({
+    what: `Python ${versionMin} or later with pip`,
+    packages: ['python3', 'python3-pip'],
+    isThere: isPythonThere,
+  });
+  await installLocked({ what: 'uv', lock: uvLock, folder: uvFolder });
+  return uvFolder;
+}
+
 /** Makes sure that uv and `ml/.venv` are what the lock files say. */
 export async function ensurePython(): Promise<void> {
   await ensureEnvironment('ml', { isPackage: true });
@@ -36,12 +47,7 @@ export async function ensureAirflow(): Promise<void> {
 
 /** A package can be imported in its environment wherever the process runs. */
 async function ensureEnvironment(workspace: string, options: { readonly isPackage: boolean }): Promise<void> {
-  await ensurePackages({
-    what: `Python ${versionMin} or later with pip`,
-    packages: ['python3', 'python3-pip'],
-    isThere: isPythonThere,
-  });
-  await installLocked({ what: 'uv', lock: uvLock, folder: uvFolder });
+  await ensureUv();
   const folder = join(projectFolder, workspace);
   const files = [join(folder, 'requirements-dev.lock'), join(folder, 'pyproject.toml'), uvLock];
   await inStep(join(folder, '.venv'), files, async () => {

@@ -1,6 +1,6 @@
 // `bun run test [unit|stack|lifecycle|monitoring]`: runs the checks and every test, all parts even when one fails, and counts them together.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runChecks } from './check.ts';
 import { projectFolder } from './folders.ts';
@@ -33,8 +33,13 @@ async function listParts(which: string | undefined): Promise<Part[]> {
   const unitFiles = files.filter((file) => !file.endsWith(stackSuffix));
   const unit: Part[] = [
     { title: 'Unit tests', run: () => runBunTests(['--parallel'], unitFiles) },
-    { title: 'Python tests: ml', run: () => runPythonTests('ml', ensurePython) },
-    { title: 'Python tests: orchestrator', run: () => runPythonTests('orchestrator', ensureAirflow) },
+    {
+      title: 'Python tests: ml',
+      // A file's tests share what they trained, so they stay together.
+      run: () =>
+        runPythonTests('ml', ensurePython, ['-n', String(availableParallelism()), '--dist=loadfile']),
+    },
+    { title: 'Python tests: orchestrator', run: () => runPythonTests('orchestrator', ensureAirflow, []) },
   ];
   // Each file has its servers and a process to itself: one that crashes takes no other with it.
   const stackFiles = files.filter((file) => file.endsWith(stackSuffix));
@@ -74,11 +79,15 @@ async function runBunTests(options: readonly string[], files: readonly string[])
   );
 }
 
-async function runPythonTests(workspace: string, ensure: () => Promise<void>): Promise<Tally> {
+async function runPythonTests(
+  workspace: string,
+  ensure: () => Promise<void>,
+  args: readonly string[],
+): Promise<Tally> {
   await ensure();
   const folder = join(projectFolder, workspace);
   const python = join(folder, '.venv', 'bin', 'python');
-  return await runReporting((report) => [python, '-m', 'pytest', `--junitxml=${report}`], folder);
+  return await runReporting((report) => [python, '-m', 'pytest', ...args, `--junitxml=${report}`], folder);
 }
 
 /** Runs a test runner with its output passed on, and counts what its JUnit report says. */
