@@ -7,6 +7,8 @@ import re
 from datetime import UTC, datetime, timedelta
 
 ALARM_RATE = 0.001
+YEAR_MIN, YEAR_MAX = 2000, 2100
+"""What readings may be from."""
 SEED_MAX = 2**32 - 1
 """numpy's largest seed."""
 
@@ -55,9 +57,12 @@ def instant(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{text} is not an ISO 8601 time, as 2026-07-01T00:00:00Z") from None
     if value.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text} has no zone: end it with Z for UTC, or with an offset like +02:00")
+    if not YEAR_MIN <= value.year <= YEAR_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is not between the years {YEAR_MIN} and {YEAR_MAX}")
     return value.astimezone(UTC)
 
 
+DURATION_MAX = timedelta(days=3_650)
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -66,4 +71,7 @@ def duration(text: str) -> timedelta:
     match = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if match is None or int(match[1]) == 0:
         raise argparse.ArgumentTypeError(f"{text} is not a duration like 90s, 15m, 1h or 7d")
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
+    value = timedelta(**{UNITS[match[2]]: int(match[1])})
+    if value > DURATION_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is more than {DURATION_MAX.days} days")
+    return value

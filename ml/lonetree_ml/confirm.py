@@ -38,26 +38,34 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> dict[str, Any]:
-    """Ask Kafka who scores and the database what with, until all use the version or the time is over."""
+    """Ask Kafka who scores and the database what with, until all use the version or the time is over.
+
+    Either may be away meanwhile: only what holds at the end is an answer.
+    """
     if options.brokers is None:
         raise UsageError("give --brokers or set KAFKA_BROKERS: Kafka knows which scorers there are")
+    if options.database_url is None:
+        raise UsageError("give --database-url or set DATABASE_URL: the database knows what they score with")
     deadline = time.monotonic() + options.timeout.total_seconds()
     admin = AdminClient(announce.settings(options.brokers))
-    with database.connected(options) as connection:
-        while True:
-            is_last = time.monotonic() >= deadline
-            try:
-                members, is_stable = _members(admin, options.group)
-            except KafkaException as error:
-                if is_last:
-                    raise ServiceError(f"Kafka at {options.brokers} fails: {error}") from error
-            else:
+    while True:
+        is_last = time.monotonic() >= deadline
+        try:
+            members, is_stable = _members(admin, options.group)
+            with database.connected(options) as connection:
                 versions = _versions(connection, members)
-                scorers = [{"scorer": member, "version": versions.get(member)} for member in members]
-                confirmed = is_stable and {one["version"] for one in scorers} == {options.version}
-                if confirmed or is_last:
-                    return {"confirmed": confirmed, "version": options.version, "scorers": scorers}
-            time.sleep(POLL_SECONDS)
+        except KafkaException as error:
+            if is_last:
+                raise ServiceError(f"Kafka at {options.brokers} fails: {error}") from error
+        except ServiceError:
+            if is_last:
+                raise
+        else:
+            scorers = [{"scorer": member, "version": versions.get(member)} for member in members]
+            confirmed = is_stable and {one["version"] for one in scorers} == {options.version}
+            if confirmed or is_last:
+                return {"confirmed": confirmed, "version": options.version, "scorers": scorers}
+        time.sleep(POLL_SECONDS)
 
 
 def _members(admin: AdminClient, group: str) -> tuple[list[str], bool]:

@@ -70,9 +70,7 @@ def _place(url: str) -> str:
     return place if parts.scheme in {"postgres", "postgresql"} else "that URL"
 
 
-def copy_rows(
-    connection: Connection, query: sql.Composable, parameters: dict[str, Any], columns: list[tuple[str, str]]
-) -> Iterator[NDArray[np.void]]:
+def copy_rows(connection: Connection, query: sql.Composable, columns: list[tuple[str, str]]) -> Iterator[NDArray[np.void]]:
     """Rows of a query, in pieces of at most about 1 MiB, as structured arrays.
 
     `columns` are names and types as numpy writes them, of fixed size and big-endian, and none of their values is null. So
@@ -83,7 +81,7 @@ def copy_rows(
         layout += [(f"size of {name}", ">i4"), (name, kind)]
     row = np.dtype(layout)
     statement = sql.SQL("copy ({}) to stdout (format binary)").format(query)
-    with connection.cursor() as cursor, cursor.copy(statement, parameters) as copy:
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
         held = bytearray()
         start = COPY_HEADER_SIZE
         for block in copy:

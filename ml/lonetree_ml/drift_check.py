@@ -51,11 +51,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="readings to sample from a window with more (default: 100000)",
     )
     parser.add_argument("--seed", type=SEED, default=0, metavar="N", help="same seed, same sample (default: 0)")
+    parser.add_argument(
+        "--record", action="store_true", help="also record it as an event: verdicts after it may then be no news"
+    )
     database.add_arguments(parser)
 
 
 def run(options: Namespace) -> dict[str, Any]:
-    """Read, measure, decide, write, record."""
+    """Read, measure, decide, write, and record if asked to."""
     at = options.at or datetime.now(UTC)
     model = model_source.load(options)
     try:
@@ -92,10 +95,13 @@ def run(options: Namespace) -> dict[str, Any]:
             "at": iso(at),
             "model": {"version": model.version, "sha256": model.sha256},
             "windows": [
-                _window_report(span, sample.stored, one) for span, sample, one in zip(spans, samples, measured, strict=True)
+                _window_report(span, sample.stored, one, len(reference.features))
+                for span, sample, one in zip(spans, samples, measured, strict=True)
             ],
         }
-        events.add_once(connection, "drift", _event(report), key=("at", "sha256"))
+        if options.record:
+            detail = {**_event(report), "window": str(options.window)}
+            events.add_once(connection, "drift", detail, key=("at", "sha256", "window"))
     if options.json is not None:
         _write(options.json, json.dumps(report, allow_nan=False) + "\n")
     if options.metrics is not None:
@@ -118,18 +124,19 @@ def _is_cooling_down(connection: database.Connection, verdict: drift.Verdict, at
     return verdict.kind == "station" and set(verdict.stations) <= {name for one in told for name in one["stations"]}
 
 
-def _window_report(span: Span, stored: int, measured: drift.Measured) -> dict[str, Any]:
-    changes = {
-        change.name: {key: value for key, value in asdict(change).items() if key != "name"} for change in measured.changes
-    }
-    score = changes.pop(drift.SCORE) if measured.changes[-1].name == drift.SCORE else None
+def _window_report(span: Span, stored: int, measured: drift.Measured, feature_count: int) -> dict[str, Any]:
+    # The score comes last; a feature may have its name.
+    changes = [
+        (change.name, {key: value for key, value in asdict(change).items() if key != "name"}) for change in measured.changes
+    ]
+    score = changes.pop()[1] if len(changes) > feature_count else None
     return {
         "from": iso(span.start),
         "to": iso(span.end),
         "rows": measured.rows,
         "stored_rows": stored,
         "stations": measured.station_count,
-        "features": [{"feature": name, **change} for name, change in changes.items()],
+        "features": [{"feature": name, **change} for name, change in changes],
         "score": score,
         "stations_apart": [asdict(apart) for apart in measured.apart],
     }

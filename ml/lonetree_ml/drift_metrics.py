@@ -10,7 +10,10 @@ def lines(report: dict[str, Any]) -> str:
     """All metrics. Measures are the last window's; no station is a label, as there may be any number of them."""
     last = report["windows"][-1]
     features = last["features"]
-    measures = [(one["feature"], one) for one in features] + ([("score", last["score"])] if last["score"] else [])
+    measures = [(one["feature"], one) for one in features]
+    # A feature of that name comes first: a label stands for one thing.
+    if last["score"] and "score" not in {name for name, _ in measures}:
+        measures.append(("score", last["score"]))
     text = "".join(
         [
             _metric("detected", "Whether the fleet has drifted in both windows.", [("", float(report["kind"] == "fleet"))]),

@@ -33,11 +33,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def record(database_url: str, kind: str, detail: Mapping[str, Any]) -> None:
-    """Insert one event. Raises ServiceError when that fails."""
+    """Insert one event, unless the very same was within the hour: a repeated command. Raises ServiceError if that fails."""
     options = f"-c statement_timeout={STATEMENT_MS}"
     try:
         with psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS, options=options) as connection:
-            connection.execute("insert into event (kind, detail) values (%s, %s)", (kind, json.dumps(detail)))
+            connection.execute(
+                """insert into event (kind, detail) select %(kind)s, %(detail)s::jsonb where not exists (select from event
+                where kind = %(kind)s and detail = %(detail)s::jsonb and at > now() - interval '1 hour')""",
+                {"kind": kind, "detail": json.dumps(detail)},
+            )
     except psycopg.Error as error:
         raise ServiceError(f"PostgreSQL fails to record the {kind}: {error}".rstrip()) from error
 

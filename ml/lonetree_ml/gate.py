@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,8 @@ from lonetree_ml.judge import clean, judge
 from lonetree_ml.verdict import gross_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from lonetree_ml.forest import Forest, Summary
@@ -50,6 +53,8 @@ TAIL_FACTOR_MAX = 2.0
 STUCK_SHARE = 0.2
 """A value that so many more of the rows share than in the champion's training is a sensor that was stuck."""
 MISSING_RISE_MAX = 0.25
+SWAP_DISTANCE_MIN = 0.5
+"""Two columns are taken for swapped when each is nearer to the other one before: by half, and by so many deviations."""
 LABELS_MIN = 20
 LABEL_LOSS_MAX = 0.05
 """The challenger's PR-AUC on labelled rows may be lower than the champion's by this."""
@@ -122,6 +127,7 @@ def _training(challenger: Forest, champion: Forest | None) -> Check:
         for index, feature in enumerate(challenger.features)
         for problem in _training_problems(challenger.summary, champion.summary, index)
     ]
+    problems += _swaps(challenger.summary, champion.summary, challenger.features)
     return Check("training", passed=not problems, detail="; ".join(problems) or "like the champion's")
 
 
@@ -153,6 +159,28 @@ def _training_problems(new: Summary, old: Summary, index: int) -> list[str]:
         if longer > TAIL_FACTOR_MAX:
             problems.append(f"{side} tail {longer:.1f} times as long: trained on anomalies?")
     return problems
+
+
+def _swaps(new: Summary, old: Summary, features: Sequence[str]) -> list[str]:
+    """Pairs of columns that look as if they had been exchanged, however near to each other they are."""
+    problems = []
+    for first, second in combinations(range(len(features)), 2):
+        straight = _distance(new, first, old, first) + _distance(new, second, old, second)
+        crossed = _distance(new, first, old, second) + _distance(new, second, old, first)
+        if straight >= SWAP_DISTANCE_MIN and crossed < straight / 2:
+            problems.append(f"{features[first]} and {features[second]} look like each other before: swapped columns?")
+    return problems
+
+
+def _distance(new: Summary, index: int, old: Summary, before: int) -> float:
+    """How far the middle 98 % of a column lie from another one's, in the other's standard deviations."""
+    probabilities = np.linspace(0.01, 0.99, 99)
+    reference = np.interp(probabilities, old.probabilities, old.quantiles[before])
+    deviation = (np.interp(0.75, probabilities, reference) - np.interp(0.25, probabilities, reference)) / 1.349
+    if not deviation > 0:
+        return 0.0  # constant or never there: nothing to measure by
+    moved = np.interp(probabilities, new.probabilities, new.quantiles[index]) - reference
+    return float(np.mean(np.abs(moved)) / deviation)
 
 
 def _quantile(summary: Summary, index: int, probability: float) -> float:

@@ -11,9 +11,9 @@ from lonetree_ml import database, events, gate, model_source, registry
 from lonetree_ml.arguments import SEED, Integer, UsageError, instant
 from lonetree_ml.forest_file import ForestFileError
 from lonetree_ml.gate import Check
-from lonetree_ml.promote import PASSED
+from lonetree_ml.promote import passed_against
 from lonetree_ml.table import InputError, read_table
-from lonetree_ml.window import Span, read
+from lonetree_ml.window import HELD_OUT, Span, read
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -53,7 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> dict[str, Any]:
-    """Load both models and the rows, decide, and record it."""
+    """Load both models and the rows, decide, and record it. Stored readings are those that no model is trained on."""
     _check_options(options)
     connected = registry.connect(options) if options.challenger is None else None
     version = None if connected is None else _wanted(connected, options)
@@ -75,7 +75,13 @@ def run(options: Namespace) -> dict[str, Any]:
         "checks": [asdict(check) for check in checks],
     }
     if connected is not None and version is not None:
-        connected.set_tag(version.number, "gate", PASSED if not failed else f"failed: {', '.join(failed)}")
+        said = (
+            passed_against(None if champion is None else champion.version) if not failed else f"failed: {', '.join(failed)}"
+        )
+        connected.set_tag(version.number, "gate", said)
+        if failed and registry.CHALLENGER in version.aliases:
+            # What is refused need not go on scoring in shadow.
+            connected.remove_alias(registry.CHALLENGER)
         if options.database_url is not None:
             with database.connected(options) as connection:
                 events.add(
@@ -142,5 +148,5 @@ def _rows(features: list[str], options: Namespace) -> tuple[NDArray[np.floating]
         return table.rows, table.labels
     with database.connected(options) as connection:
         span = Span(options.start, options.end)
-        sample = read(connection, span, features=features, rows_max=options.rows_max, seed=options.seed)
+        sample = read(connection, span, features=features, rows_max=options.rows_max, seed=options.seed, part=HELD_OUT)
     return sample.values, None

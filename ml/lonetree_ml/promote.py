@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     from lonetree_ml.registry import Registry, Version
 
-PASSED = "passed"
-"""What the gate's tag says of a version that may be promoted."""
+
+def passed_against(champion: str | None) -> str:
+    """Write what the gate's tag says of a version that may replace this champion."""
+    return "passed" if champion is None else f"passed against {champion}"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -31,15 +33,12 @@ def run(options: Namespace) -> dict[str, Any]:
     """Check the version and move the alias. Repeated after an interruption it finishes what was begun."""
     connected = registry.connect(options)
     version = _wanted(connected, options)
-    gate = version.tags.get("gate")
-    if gate != PASSED and not options.force:
-        said = "it has not been through the gate" if gate is None else f"the gate says: {gate}"
-        raise InputError(
-            f"Version {version.number} of {connected.name} is not promoted: {said}. --force promotes it anyway."
-        )
-    content = connected.forest_bytes(version)
     champion = connected.by_alias(registry.CHAMPION)
-    if champion is not None and champion.number == version.number:
+    is_champion = champion is not None and champion.number == version.number
+    if not options.force and not is_champion:
+        _check_gate(version, None if champion is None else champion.number)
+    content = connected.forest_bytes(version)
+    if is_champion:
         replaced = version.tags.get(promotion.REPLACED, "")
     else:
         replaced = "" if champion is None else champion.number
@@ -49,6 +48,16 @@ def run(options: Namespace) -> dict[str, Any]:
     if registry.CHALLENGER in version.aliases:
         connected.remove_alias(registry.CHALLENGER)
     return report
+
+
+def _check_gate(version: Version, champion: str | None) -> None:
+    gate = version.tags.get("gate")
+    if gate == passed_against(champion):
+        return
+    said = "it has not been through the gate" if gate is None else f"the gate says: {gate}"
+    if gate is not None and gate.startswith("passed"):
+        said += f"; now {'no version' if champion is None else f'version {champion}'} is the champion: let it through again"
+    raise InputError(f"Version {version.number} is not promoted: {said}. --force promotes it anyway.")
 
 
 def _wanted(connected: Registry, options: Namespace) -> Version:

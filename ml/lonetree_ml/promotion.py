@@ -40,22 +40,30 @@ def move(
 ) -> dict[str, Any]:
     """Let the champion be `version`, whose forest file's bytes have been checked, and tell of it.
 
-    The alias is what counts. What comes after it is told again when the command is repeated, and is never a reason to fail:
-    scorers ask the registry now and then, whether or not they were told.
+    The alias is what counts: scorers ask the registry now and then, whether or not they were told. Nothing after it keeps
+    the rest from being done. Only a file that cannot be published fails the command, at its end; repeated, it does it again.
     """
     reason = f"{options.by}: {options.why}" if options.by else options.why
     connected.set_alias(registry.CHAMPION, version.number)
-    connected.set_tag(version.number, kind, f"{datetime.now(UTC).isoformat(timespec='seconds')} {reason}")
-    if options.publish is not None:
-        atomic_file.replace(Path(options.publish), content)
     log.info("%s: version %s is the champion, before it %s", connected.name, version.number, replaced or "none")
     detail = {"name": connected.name, "version": version.number, "sha256": version.sha256, "replaced": replaced or None}
-    return {
+    report = {
         "promoted": version.number,
         "replaced": replaced or None,
         "announced": _announce(connected, version, reason, options),
         "recorded": _record(kind, {**detail, "by": options.by, "why": options.why}, options),
     }
+    _tag(connected, version, kind, reason)
+    if options.publish is not None:
+        atomic_file.replace(Path(options.publish), content)
+    return report
+
+
+def _tag(connected: Registry, version: Version, kind: str, reason: str) -> None:
+    try:
+        connected.set_tag(version.number, kind, f"{datetime.now(UTC).isoformat(timespec='seconds')} {reason}")
+    except ServiceError as error:
+        log.warning("Not noted in the registry: %s", error)
 
 
 def _announce(connected: Registry, version: Version, reason: str, options: Namespace) -> bool:

@@ -68,6 +68,7 @@ READY_SECONDS_MAX = 30
 PAGE_SIZE = 200
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
+log = logging.getLogger("lonetree_ml")
 logging.getLogger("mlflow").setLevel(logging.ERROR)  # it tells of its own doings on every call
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
@@ -191,9 +192,16 @@ class Registry:
                 self._client.set_terminated(run_id, "FINISHED")
                 version = self._create_version(run_id, model_id, submission)
             except BaseException:
-                self._client.set_terminated(run_id, "FAILED")
+                self._mark_failed(run_id)
                 raise
         return self.version(str(version.version))
+
+    def _mark_failed(self, run_id: str) -> None:
+        """Say so in the run, if that can be said: why it failed is what counts."""
+        try:
+            self._client.set_terminated(run_id, "FAILED")
+        except (MlflowException, requests.RequestException, SQLAlchemyError) as error:
+            log.warning("Run %s is not marked as failed: %s", run_id, error)
 
     def set_alias(self, alias: str, number: str) -> None:
         """Let an alias name this version, and no other any more."""

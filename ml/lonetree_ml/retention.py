@@ -36,7 +36,8 @@ DELETED_ROWS_MAX = 20_000
 """Rows deleted in one transaction, so that none takes long."""
 SCHEMA_LOCK = 7_305_114
 """Whoever makes or drops partitions holds this advisory lock; the scorer's store has the same number."""
-SUPERSEDED = "exists (select from model_swap as later where later.scorer = model_swap.scorer and later.id > model_swap.id)"
+PASSING = "kind in ('drift', 'retention')"
+"""Events that tell of readings. What became of models is kept for good: gates, promotions, rollbacks, and swaps."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -55,22 +56,31 @@ def run(options: Namespace) -> dict[str, Any]:
     with database.connected(options) as connection:
         rows: dict[str, int] = {}
         dropped: list[str] = []
+        locked: list[str] = []
         for table in PARTITIONED:
             rows[table] = 0
             for name in _old_days(connection, table, cutoff.date()):
-                rows[table] += _drop(connection, table, name)
+                count = _drop(connection, table, name)
+                if count is None:
+                    locked.append(name)
+                    continue
+                rows[table] += count
                 dropped.append(name)
             rows[table] += _delete(connection, f"{table}_default", "time < %s", cutoff)
         rows["anomaly"] = _delete(connection, "anomaly", "time < %s", cutoff)
-        rows["event"] = _delete(connection, "event", "at < %s", cutoff)
-        # What each scorer uses now stays, however long it has used it.
-        rows["model_swap"] = _delete(connection, "model_swap", f"at < %s and {SUPERSEDED}", cutoff)
+        rows["event"] = _delete(connection, "event", f"at < %s and {PASSING}", cutoff)
         report = {"before": iso(cutoff), "rows": rows, "dropped": dropped}
         if sum(rows.values()) > 0 or dropped:
             events.add(connection, "retention", report)
     log.info(
         "dropped what was older than %s: %s", iso(cutoff), ", ".join(f"{count:,} {name}" for name, count in rows.items())
     )
+    if locked:
+        # What could be done is done and recorded; the next run, or this one repeated, does the rest.
+        raise InputError(
+            f"{', '.join(locked)} could not be taken out in {LOCK_TRIES_MAX} tries of {LOCK_TIMEOUT_MS} ms, "
+            "as something else uses the table: try again later."
+        )
     return report
 
 
@@ -90,17 +100,15 @@ def _old_days(connection: Connection, table: str, cutoff: date) -> list[str]:
     return sorted(days)
 
 
-def _drop(connection: Connection, table: str, name: str) -> int:
-    """Take the day out, count its rows, and drop it."""
+def _drop(connection: Connection, table: str, name: str) -> int | None:
+    """Take the day out, count its rows, and drop it. None: something else used the table all the time."""
     for tries in range(1, LOCK_TRIES_MAX + 1):
         try:
             _detach(connection, table, name)
             break
-        except psycopg.errors.LockNotAvailable as error:
+        except psycopg.errors.LockNotAvailable:
             if tries == LOCK_TRIES_MAX:
-                raise InputError(
-                    f"{table} could not be locked in {tries} tries of {LOCK_TIMEOUT_MS} ms: try again later."
-                ) from error
+                return None
             time.sleep(LOCK_PAUSE_SECONDS)
     counted = connection.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(name))).fetchone()
     connection.execute(sql.SQL("drop table {}").format(sql.Identifier(name)))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lonetree_ml import database, forest_file, gate, register, registry, sklearn_file, training
+from lonetree_ml import atomic_file, database, forest_file, gate, register, registry, sklearn_file, training
 from lonetree_ml.arguments import ALARM_RATE, SEED, Integer, UsageError, instant, names, rate
 from lonetree_ml.forest_file import SAMPLES_MAX, TREES_MAX
 from lonetree_ml.judge import clean
 from lonetree_ml.table import InputError, Table
-from lonetree_ml.window import QUERY_TEXT, Span, iso, read
+from lonetree_ml.window import TRAINING, Span, iso, read
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from lonetree_ml.registry import Registry
     from lonetree_ml.window import Sample
 
 
@@ -34,20 +36,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--features", type=names, metavar="A,B", help="to learn from (default: the newest model's)")
     parser.add_argument("--seed", type=SEED, default=0, metavar="N", help="same seed, same model (default: 0)")
-    parser.add_argument("--trees", type=Integer(1, TREES_MAX), default=100, metavar="N", help="(default: 100)")
+    parser.add_argument(
+        "--trees", type=Integer(1, TREES_MAX), metavar="N", help="(default: the champion's with --register, else 100)"
+    )
     parser.add_argument(
         "--samples",
         type=Integer(1, SAMPLES_MAX),
-        default=256,
         metavar="N",
-        help="rows each tree is grown from (default: 256)",
+        help="rows each tree is grown from (default: the champion's with --register, else 256)",
     )
     parser.add_argument(
         "--alarm-rate",
         type=rate,
-        default=ALARM_RATE,
         metavar="RATE",
-        help=f"share of ordinary readings to call abnormal (default: {ALARM_RATE})",
+        help=f"share of ordinary readings to call abnormal (default: the champion's with --register, else {ALARM_RATE})",
     )
     parser.add_argument("--output", metavar="FOREST", help="write the .forest file here")
     parser.add_argument("--save-sklearn", metavar="SKOPS", help="also save the scikit-learn forest here")
@@ -58,7 +60,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> dict[str, Any]:
-    """Read a sample, train, write, register."""
+    """Read a sample, train, write, register. What is held out for the gate is not trained on."""
     if options.output is None and not options.register:
         raise UsageError("say what becomes of the model: --register, --output, or both")
     if options.start >= options.end:
@@ -66,20 +68,24 @@ def run(options: Namespace) -> dict[str, Any]:
     if options.features is not None:
         forest_file.check_names(options.features)
     span = Span(options.start, options.end)
+    connected = registry.connect(options) if options.register else None
+    shape = _shape(connected, options)
     with database.connected(options) as connection:
-        sample = read(connection, span, features=options.features, rows_max=options.rows_max, seed=options.seed)
+        sample = read(
+            connection, span, features=options.features, rows_max=options.rows_max, seed=options.seed, part=TRAINING
+        )
     if len(sample.values) < gate.TRAINING_ROWS_MIN:
-        few = f"Only {len(sample.values)} readings were stored from {span}"
+        few = f"Only {len(sample.values)} readings to train on were stored from {span}, a quarter being held out"
         raise InputError(f"{few}; at least {gate.TRAINING_ROWS_MIN:,} are needed to train on.")
     rows = clean(sample.values)
     origin = {"from": iso(span.start), "to": iso(span.end), "stored_rows": sample.stored}
     model, forest, report = training.train(
         rows,
         list(sample.features),
-        trees=options.trees,
-        samples=options.samples,
+        trees=shape.trees,
+        samples=shape.samples,
         seed=options.seed,
-        alarm_rate=options.alarm_rate,
+        alarm_rate=shape.alarm_rate,
         stations=sample.stations,
         origin=origin,
     )
@@ -87,23 +93,45 @@ def run(options: Namespace) -> dict[str, Any]:
     answer = {**report, "features": list(sample.features), "stations": len(sample.names)}
     answer |= {"sha256": hashlib.sha256(content).hexdigest(), "version": None}
     if options.output is not None:
-        Path(options.output).write_bytes(content)
+        atomic_file.replace(Path(options.output), content)
     if options.save_sklearn is not None:
         sklearn_file.save(Path(options.save_sklearn), model)
-    if options.register:
-        answer["version"] = _register(model, content, sample, span, options)
+    if connected is not None:
+        answer["version"] = _register(connected, model, content, sample, options)
     return answer
 
 
-def _register(model: Any, content: bytes, sample: Sample, span: Span, options: Namespace) -> str:
-    connected = registry.connect(options)
+@dataclass(frozen=True)
+class _Shape:
+    trees: int = 100
+    samples: int = 256
+    alarm_rate: float = ALARM_RATE
+
+
+def _shape(connected: Registry | None, options: Namespace) -> _Shape:
+    """Of the new forest: what is asked for, else what the champion has, which it is to replace."""
+    champion = None if connected is None else connected.by_alias(registry.CHAMPION)
+    shape = _Shape()
+    if connected is not None and champion is not None:
+        forest = forest_file.from_bytes(connected.forest_bytes(champion))
+        alarm_rate = ALARM_RATE if forest.guards is None else forest.guards.alarm_rate
+        shape = _Shape(len(forest.trees), forest.max_samples, alarm_rate)
+    asked = {name: getattr(options, name) for name in ("trees", "samples", "alarm_rate")}
+    return replace(shape, **{name: value for name, value in asked.items() if value is not None})
+
+
+def _register(connected: Registry, model: Any, content: bytes, sample: Sample, options: Namespace) -> str:
+    """Make it the challenger; a command that is repeated makes no second version of the same forest and readings."""
     provenance = register.Provenance(
-        name="prediction",
-        query=f"{QUERY_TEXT}; at most {options.rows_max} rows, seed {options.seed}",
-        data_from=iso(span.start),
-        data_to=iso(span.end),
+        name="prediction", query=sample.query, data_from=iso(options.start), data_to=iso(options.end)
     )
-    table = Table(list(sample.features), clean(sample.values))
-    version = register.register(connected, model, content, table=table, provenance=provenance, why=options.why)
-    connected.set_alias(registry.CHALLENGER, version.number)
+    sha256 = hashlib.sha256(content).hexdigest()
+    same = [one for one in connected.versions() if one.sha256 == sha256 and one.tags.get("trained_to") == provenance.data_to]
+    if same:
+        version = same[0]
+    else:
+        table = Table(list(sample.features), clean(sample.values))
+        version = register.register(connected, model, content, table=table, provenance=provenance, why=options.why)
+    if registry.CHAMPION not in version.aliases:
+        connected.set_alias(registry.CHALLENGER, version.number)
     return version.number

@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--from",
         dest="bad",
         metavar="V",
-        help="only while the champion is this version: repeated, the command then does not go back another step",
+        help="the bad version: repeated, the command then does not go back another step (default: the champion)",
     )
     promotion.add_arguments(parser)
 
@@ -28,11 +28,13 @@ def run(options: Namespace) -> dict[str, Any]:
     champion = connected.by_alias(registry.CHAMPION)
     if champion is None:
         raise InputError(f"No version of {connected.name} is the champion, so there is nothing to go back from.")
-    if options.bad is not None and champion.number != options.bad:
+    bad = champion if options.bad is None else connected.version(options.bad)
+    before = bad.tags.get(promotion.REPLACED, "")
+    if champion.number not in {bad.number, before}:
         return {"promoted": None, "replaced": None, "announced": False, "recorded": False, "champion": champion.number}
-    before = champion.tags.get(promotion.REPLACED, "")
     if not before:
-        raise InputError(f"Version {champion.number} of {connected.name} replaced no other: there is nothing to go back to.")
+        raise InputError(f"Version {bad.number} of {connected.name} replaced no other: there is nothing to go back to.")
     version = connected.version(before)
     content = connected.forest_bytes(version)
-    return promotion.move(connected, version, content, kind="rollback", replaced=champion.number, options=options)
+    # Where the alias has moved already, an interrupted command is finished.
+    return promotion.move(connected, version, content, kind="rollback", replaced=bad.number, options=options)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from psycopg import sql
@@ -26,15 +26,28 @@ if TYPE_CHECKING:
 
     from lonetree_ml.database import Connection
 
-QUERY_TEXT = "select values from prediction where time >= from and time < to, by hash of topic, partition, offset, row"
-"""What is read, for people; the times and the seed stand beside it."""
 STATIONS_MAX = 100_000
 HASHES = 2**64
 """Hashes are evenly spread over all 64-bit integers."""
 PLACE_HASH = sql.SQL(
-    """hashint4extended(row, hashint8extended("offset", hashint4extended(partition, hashtextextended(topic, %(seed)s))))"""
+    """hashint4extended(row, hashint8extended("offset", hashint4extended(partition, hashtextextended(topic, {seed}))))"""
 )
+MESSAGE_HASH = sql.SQL("""hashint8extended("offset", partition)""")
 POSTGRES_EPOCH_US = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1e6)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of all messages, by a hash of their place in the log: the same ones whatever the span and the seed."""
+
+    condition: sql.Composable
+    share: float
+
+
+EVERYTHING = Part(sql.SQL("true"), 1.0)
+HELD_OUT = Part(sql.SQL("({} & 3) = 3").format(MESSAGE_HASH), 0.25)
+"""What models are judged on: none of it is ever trained on. Whole messages, as readings of one resemble each other."""
+TRAINING = Part(sql.SQL("({} & 3) <> 3").format(MESSAGE_HASH), 0.75)
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Sample:
     """Sampled readings, each station's together and in order of time.
 
     `values` has shape (rows, features), NaN where missing; the others shape (rows,). `scores` are of the models asked for,
-    NaN elsewhere. `stored` is how many rows the span has.
+    NaN elsewhere. `stored` is how many rows the span has, `query` the SQL that gave these.
     """
 
     features: Sequence[str]
@@ -63,6 +76,7 @@ class Sample:
     stations: NDArray[np.intp]
     names: Sequence[str]
     stored: int
+    query: str
 
     def window(self) -> drift.Window:
         """Give what drift is measured on."""
@@ -120,8 +134,9 @@ def read(
     sha256: str | None = None,
     rows_max: int,
     seed: int = 0,
+    part: Part = EVERYTHING,
 ) -> Sample:
-    """Sample at most about `rows_max` readings. `features`: the newest model's unless given; `sha256`: whose scores."""
+    """Sample at most `rows_max` readings. `features`: the newest model's unless given; `sha256`: whose scores."""
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         stored = look(connection, span)
@@ -130,15 +145,9 @@ def read(
         if not usable:
             raise InputError(f"No model that scored from {span} has the features {', '.join(wanted)}.")
         own = [number for number, (_, digest) in stored.models.items() if digest == sha256]
-        parameters: dict[str, Any] = {
-            "start": span.start,
-            "end": span.end,
-            "seed": seed,
-            "below": _hash_limit(stored.rows, rows_max),
-            "usable": list(usable),
-            "own": own,
-        }
-        pieces = copy_rows(connection, _query(wanted, usable), parameters, _columns(len(wanted)))
+        below = _hash_limit(round(stored.rows * part.share), rows_max)
+        query = _query(wanted, usable, own=own, span=span, seed=seed, below=below, part=part)
+        pieces = copy_rows(connection, query, _columns(len(wanted)))
         rows = np.concatenate([_keep(piece, stored.hashes, len(wanted)) for piece in pieces])
     # Chance brings a few more than wanted; those with the largest hashes go.
     rows = rows[np.argsort(rows["place"], kind="stable")][:rows_max]
@@ -150,6 +159,7 @@ def read(
         stations=rows["station"].astype(np.intp),
         names=stored.names,
         stored=stored.rows,
+        query=f"{query.as_string(connection)} order by 1 limit {rows_max}",
     )
 
 
@@ -161,7 +171,16 @@ def _hash_limit(stored: int, rows_max: int) -> int:
     return min(HASHES // 2 - 1, int(share * HASHES) - HASHES // 2)
 
 
-def _query(features: list[str], models: dict[int, list[str]]) -> sql.Composed:
+def _query(
+    features: list[str],
+    models: dict[int, list[str]],
+    *,
+    own: list[int],
+    span: Span,
+    seed: int,
+    below: int,
+    part: Part,
+) -> sql.Composed:
     """Models may have the same features in another order; each value is found by its model."""
     values = [
         sql.SQL("""coalesce("values"[case model_id {} end], 'NaN')::real""").format(
@@ -174,9 +193,19 @@ def _query(features: list[str], models: dict[int, list[str]]) -> sql.Composed:
     ]
     return sql.SQL(
         """select {place}, hashtextextended(station, 0), time,
-        case when model_id = any(%(own)s) then score else 'NaN' end::float8, {values}
-        from prediction where time >= %(start)s and time < %(end)s and model_id = any(%(usable)s) and {place} <= %(below)s"""
-    ).format(place=PLACE_HASH, values=sql.SQL(", ").join(values))
+        case when model_id = any({own}) then score else 'NaN' end::float8, {values}
+        from prediction where time >= {start} and time < {end} and model_id = any({usable})
+        and {place} <= {below} and {part}"""
+    ).format(
+        place=PLACE_HASH.format(seed=sql.Literal(seed)),
+        values=sql.SQL(", ").join(values),
+        own=sql.SQL("{}::int[]").format(sql.Literal(own)),
+        start=sql.Literal(span.start),
+        end=sql.Literal(span.end),
+        usable=sql.SQL("{}::int[]").format(sql.Literal(list(models))),
+        below=sql.Literal(below),
+        part=part.condition,
+    )
 
 
 def _columns(feature_count: int) -> list[tuple[str, str]]:

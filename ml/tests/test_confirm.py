@@ -1,6 +1,7 @@
 """`confirm` believes Kafka about who scores, and the database about what with."""
 
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from conftest import Outcome, Servers
 from stored import Connection
+
+from lonetree_ml import confirm as confirming
 
 DEADLINE_SECONDS = 60
 
@@ -83,6 +86,38 @@ def test_a_group_without_members_is_not_confirmed(
 ) -> None:
     swap(database, "a", "2")
     assert confirm(run, servers, "confirm-nobody", "5s").report == {"confirmed": False, "version": "2", "scorers": []}
+
+
+def test_a_database_that_is_away_for_a_moment_is_waited_for(
+    run: Callable[..., Outcome], servers: Servers, database: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    connected = confirming.database.connected
+
+    @contextmanager
+    def sometimes(options: Namespace) -> Iterator[Connection]:
+        looks.append(len(looks))
+        with connected(options) as connection:
+            if len(looks) < 3:
+                connection.close()  # as when the server ends it
+            yield connection
+
+    monkeypatch.setattr(confirming.database, "connected", sometimes)
+    with members(servers, "confirm-away", ["a"]):
+        swap(database, "a", "2")
+        report = confirm(run, servers, "confirm-away", "30s").report
+    assert report is not None
+    assert report["confirmed"]
+    assert len(looks) >= 3
+
+
+def test_a_database_that_stays_away_is_told(run: Callable[..., Outcome], servers: Servers) -> None:
+    outcome = run(
+        *("confirm", "--version", "2", "--group", "nobody", "--brokers", servers.brokers, "--timeout", "1s"),
+        *("--database-url", "postgres://127.0.0.1:9/x"),
+    )
+    assert outcome.code == 1
+    assert "PostgreSQL at 127.0.0.1:9/x fails" in outcome.log
 
 
 def test_a_broker_that_is_away_is_told(

@@ -34,7 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def drift(run: Callable[..., Outcome], servers: Servers, model: Path) -> Drift:
     def check(*arguments: object, at: str = AT) -> Outcome:
-        return run("drift", "--at", at, "--model", model, "--database-url", servers.database_url, *arguments)
+        return run("drift", "--record", "--at", at, "--model", model, "--database-url", servers.database_url, *arguments)
 
     return check
 
@@ -121,6 +121,34 @@ def test_repeating_the_command_gives_the_same_verdict_and_one_event(drift: Drift
     assert database.execute("select count(*) from event").fetchall() == [(1,)]
 
 
+def test_looking_by_hand_is_not_recorded_and_makes_no_later_verdict_old_news(
+    drift: Drift, run: Callable[..., Outcome], servers: Servers, model: Path, database: Connection
+) -> None:
+    store(database, rows(1, 1.0), rows(2, 1.0))
+    by_hand = run("drift", "--at", AT, "--model", model, "--database-url", servers.database_url)
+    assert by_hand.report is not None
+    assert by_hand.report["drifted"]
+    assert database.execute("select count(*) from event").fetchall() == [(0,)]
+    report = drift("--cool-down", "2h", at="2026-07-01T02:00:01Z").report
+    assert report is not None
+    assert not report["cooling_down"]
+
+
+def test_a_feature_named_score_is_told_like_the_others(
+    run: Callable[..., Outcome], servers: Servers, database: Connection, tmp_path: Path
+) -> None:
+    names = ["temperature", "score", "sound"]
+    values = simulated_rows(20_000, np.random.default_rng(0))
+    _, forest, _ = training.train(values, names, trees=20, samples=256, seed=0, alarm_rate=0.01)
+    forest_file.write(tmp_path / "m.forest", forest)
+    number = add_model(database, features=names)
+    for hour in range(2):
+        add_predictions(database, rows(hour), number, start=START + hour * HOUR, offset=1_000 * hour)
+    report = run("drift", "--at", AT, "--model", tmp_path / "m.forest", "--database-url", servers.database_url).report
+    assert report is not None
+    assert [one["feature"] for one in report["windows"][0]["features"]] == names
+
+
 def test_after_a_verdict_of_drift_there_is_nothing_new_until_the_cool_down_is_over(
     drift: Drift, database: Connection
 ) -> None:
@@ -180,7 +208,7 @@ def test_a_time_without_a_zone_is_wrong_use(drift: Drift) -> None:
     assert "has no zone" in outcome.log
 
 
-@pytest.mark.parametrize("length", ["1", "h", "0h", "1w", "-1h"])
+@pytest.mark.parametrize("length", ["1", "h", "0h", "1w", "-1h", "999999d"])
 def test_a_length_that_is_none_is_wrong_use(drift: Drift, length: str) -> None:
     assert drift(f"--window={length}").code == 2
 

@@ -58,6 +58,24 @@ def test_other_features_or_another_order_are_refused_before_anything_is_scored(
     assert "temperature, humidity, sound" in failed(checks)["schema"]
 
 
+def alike(seed: int, order: tuple[int, int, int] = (0, 1, 2)) -> NDArray[np.float64]:
+    """Two sensors of nearly the same range, and a third one."""
+    values = np.random.default_rng(seed).normal([20, 23, 0], [2, 2.5, 1], (3_000, 3))
+    return values[:, list(order)]
+
+
+def test_columns_that_were_swapped_are_seen_although_each_could_be_a_drift_of_its_own() -> None:
+    before = model(alike(0), RATE, 0)
+    swapped = alike(1, (1, 0, 2))
+    detail = failed(gate.check(model(swapped, RATE, 1), before, alike(2, (1, 0, 2))))["training"]
+    assert "temperature and humidity look like each other before: swapped columns?" in detail
+    assert failed(gate.check(model(alike(1), RATE, 1), before, alike(2))) == {}
+    # One that moved to where the other one is, and stays there, is no swap.
+    moved = np.array([3, 0, 0])
+    drifted = alike(1) + moved
+    assert "training" not in failed(gate.check(model(drifted, RATE, 1), before, alike(2) + moved))
+
+
 def test_too_few_rows_to_judge_the_alert_rate_are_refused_and_told(champion: Forest, challenger: Forest) -> None:
     assert "2,000 are needed" in failed(gate.check(challenger, champion, rows(2, 500)))["alert rate"]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stored import START, Connection, add_model, add_predictions
 
 from lonetree_ml.golden import simulated_rows
+from lonetree_ml.window import HELD_OUT, TRAINING, Span, read
 
 Command = Callable[..., Outcome]
 FROM, TO = "2026-07-01T00:00:00Z", "2026-07-01T01:00:00Z"
@@ -30,7 +31,7 @@ def store(database: Connection, values: NDArray[np.float64]) -> None:
     add_predictions(database, values, add_model(database))
 
 
-def rows(seed: int, count: int = 6_000) -> NDArray[np.float64]:
+def rows(seed: int, count: int = 12_000) -> NDArray[np.float64]:
     return simulated_rows(count, np.random.default_rng(seed))
 
 
@@ -51,7 +52,8 @@ def test_a_model_is_retrained_gated_promoted_and_replaced_by_the_next(command: C
     store(database, rows(1))
     first = retrain(command, "--register").report
     assert first is not None
-    assert (first["version"], first["rows"], first["stations"]) == ("1", 6_000, 10)
+    assert (first["version"], first["stations"]) == ("1", 10)
+    assert 0.7 * 12_000 < first["rows"] < 0.8 * 12_000  # the rest is held out
     assert failed(gate(command, "--version", 1)) == set()
     assert command("promote", "--version", 1, "--why", "first").code == 0
     second = retrain(command, "--register", "--seed", 1).report
@@ -66,12 +68,58 @@ def test_a_model_is_retrained_gated_promoted_and_replaced_by_the_next(command: C
     listed = command("list").report
     assert listed is not None
     assert [(one["version"], one["aliases"], one["gate"]) for one in listed["versions"]] == [
-        ("2", ["champion"], "passed"),
+        ("2", ["champion"], "passed against 1"),
         ("1", [], "passed"),
     ]
 
 
-def test_a_version_that_the_gate_refuses_is_not_promoted(command: Command, database: Connection) -> None:
+def test_what_a_model_is_judged_on_it_was_not_trained_on(database: Connection) -> None:
+    store(database, rows(1))
+    span = Span(START, START + timedelta(hours=1))
+    # Whatever the seeds and sizes.
+    trained = {tuple(row) for row in read(database, span, rows_max=5_000, seed=1, part=TRAINING).values}
+    judged = {tuple(row) for row in read(database, span, rows_max=12_000, seed=2, part=HELD_OUT).values}
+    assert min(len(trained), len(judged)) > 2_000
+    assert trained & judged == set()
+
+
+def test_a_model_that_replaces_another_has_its_shape_and_alarm_rate_unless_told(
+    command: Command, database: Connection
+) -> None:
+    store(database, rows(1))
+    assert retrain(command, "--register", "--trees", 60, "--samples", 128).code == 0
+    assert command("promote", "--version", 1, "--why", "first", "--force").code == 0
+    assert command("retrain", "--from", FROM, "--to", TO, "--register", "--samples", 64).code == 0
+    listed = command("list").report
+    assert listed is not None
+    assert [one["alarm_rate"] for one in listed["versions"]] == [0.01, 0.01]
+    assert "60 trees" in {check["name"]: check["detail"] for check in gate(command).report["checks"]}["size"]  # type: ignore[index]
+
+
+def test_a_retraining_that_is_repeated_makes_no_second_version(command: Command, database: Connection) -> None:
+    store(database, rows(1))
+    versions = [retrain(command, "--register").report["version"] for _ in range(2)]  # type: ignore[index]
+    assert versions == ["1", "1"]
+    assert retrain(command, "--register", "--seed", 1).report["version"] == "2"  # type: ignore[index]
+
+
+def test_who_passed_against_another_champion_passes_again_first(command: Command, database: Connection) -> None:
+    store(database, rows(1))
+    for seed in range(3):
+        assert retrain(command, "--register", "--seed", seed).code == 0
+    assert command("promote", "--version", 1, "--why", "first", "--force").code == 0
+    assert failed(gate(command, "--version", 3)) == set()
+    assert command("promote", "--version", 2, "--why", "by hand", "--force").code == 0
+    late = command("promote", "--version", 3, "--why", "late")
+    assert late.code == 1
+    assert "passed against 1; now version 2 is the champion" in late.log
+    assert failed(gate(command, "--version", 3)) == set()
+    assert command("promote", "--version", 3, "--why", "again").code == 0
+
+
+def test_a_version_that_the_gate_refuses_is_not_promoted_and_no_challenger_any_more(
+    command: Command, database: Connection
+) -> None:
     store(database, rows(1))
     assert retrain(command, "--register").code == 0
     assert gate(command).code == 0
@@ -81,6 +129,7 @@ def test_a_version_that_the_gate_refuses_is_not_promoted(command: Command, datab
     refused = command("promote", "--version", 2, "--why", "hope")
     assert refused.code == 1
     assert "failed: size" in refused.log
+    assert [one["aliases"] for one in command("list").report["versions"]] == [[], ["champion"]]  # type: ignore[index]
 
 
 def test_a_challenger_of_another_unit_is_refused_although_the_window_has_that_unit_too(
@@ -141,7 +190,7 @@ def test_drift_uses_the_champion_and_its_scores(command: Command, database: Conn
     number = add_model(database, sha256, "1")
     for hour in range(2):
         add_predictions(
-            database, rows(hour + 5), number, start=START + timedelta(hours=5 + hour), scores=np.full(6_000, -0.9)
+            database, rows(hour + 5), number, start=START + timedelta(hours=5 + hour), scores=np.full(12_000, -0.9)
         )
     report = command("drift", "--at", "2026-07-01T07:00:00Z").report
     assert report is not None
@@ -171,7 +220,7 @@ def test_what_is_not_there_is_told(command: Command, database: Connection) -> No
     store(database, rows(1, 500))
     few = retrain(command, "--register")
     assert few.code == 1
-    assert "Only 500 readings" in few.log
+    assert "a quarter being held out" in few.log
     none = gate(command)
     assert none.code == 1
     assert "No version of lonetree has the alias challenger" in none.log

@@ -140,7 +140,7 @@ def test_versions_are_registered_listed_promoted_and_rolled_back(
         "recorded": False,
     }
     assert aliases(run, uri) == {"champion": "1", "challenger": "2"}
-    Registry(uri, "lonetree").set_tag("2", "gate", "passed")
+    Registry(uri, "lonetree").set_tag("2", "gate", "passed against 1")
     promote = ["promote", "--alias", "challenger", "--why", "better", "--by", "me", "--publish", published, *at]
     assert succeed(run(*promote))["replaced"] == "1"
     assert aliases(run, uri) == {"champion": "2"}
@@ -349,6 +349,36 @@ def test_what_is_not_there_is_refused_and_moves_no_alias(run: Run, uri: str, tra
 def refused(outcome: Outcome) -> str:
     assert outcome.code == 1
     return outcome.log
+
+
+def test_a_rollback_that_was_interrupted_is_finished_and_goes_no_further_back(
+    run: Run, uri: str, trained: tuple[Files, Files], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = ["--why", "x", "--tracking-uri", uri]
+    for number, files in (("1", trained[0]), ("2", trained[1]), ("3", trained[0])):
+        succeed(run("register", *files.pair, "--tracking-uri", uri))
+        succeed(run("promote", "--version", number, "--force", *at))
+
+    def fail(*_: object) -> None:
+        raise ServiceError("away")
+
+    with monkeypatch.context() as patched:
+        # Nothing after the alias keeps the command from telling that it has moved.
+        patched.setattr(Registry, "set_tag", fail)
+        back = run("rollback", "--from", "3", *at)
+    assert succeed(back)["promoted"] == "2"
+    assert "Not noted in the registry: away" in back.log
+    again = succeed(run("rollback", "--from", "3", *at))
+    assert (again["promoted"], again["replaced"]) == ("2", "3")
+    assert aliases(run, uri) == {"champion": "2"}
+    succeed(run("promote", "--version", "1", "--force", *at))
+    assert succeed(run("rollback", "--from", "3", *at)) == {
+        "promoted": None,
+        "replaced": None,
+        "announced": False,
+        "recorded": False,
+        "champion": "1",
+    }
 
 
 def test_an_artifact_that_was_changed_or_lost_is_neither_promoted_nor_rolled_back_to(

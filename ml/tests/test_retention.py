@@ -82,16 +82,17 @@ def test_a_day_that_an_interrupted_run_took_out_is_dropped_by_the_next(
     assert "prediction_20260701" not in tables(days)
 
 
-def test_old_anomalies_events_and_swaps_go_but_the_swap_to_what_a_scorer_uses_stays(
+def test_old_anomalies_and_verdicts_of_drift_go_but_what_became_of_models_stays(
     run: Callable[..., Outcome], servers: Servers, database: Connection
 ) -> None:
     old, new = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 7, 9, tzinfo=UTC)
     for at in (old, new):
-        add_event(database, "gate", at, {})
+        for kind in ("drift", "gate", "promotion", "rollback"):
+            add_event(database, kind, at, {})
         database.execute(
             "insert into anomaly values ('i', 'readings', 0, 0, 0, %s, 's', '{}', -0.9, -0.1, 3, '{forest}', 1)", [at]
         )
-    for scorer, at in (("a", old), ("a", old + timedelta(1)), ("b", old), ("b", new)):
+    for scorer, at in (("a", old), ("a", old + timedelta(1)), ("b", new)):
         database.execute(
             """insert into model_swap (scorer, model_id, version, sha256, at, cause, requested_by, why)
             values (%s, 1, '1', '', %s, 'start', '', '')""",
@@ -99,9 +100,10 @@ def test_old_anomalies_events_and_swaps_go_but_the_swap_to_what_a_scorer_uses_st
         )
     report = drop(run, servers).report
     assert report is not None
-    assert report["rows"] == {"prediction": 0, "shadow_score": 0, "anomaly": 1, "event": 1, "model_swap": 2}
-    left = database.execute("select scorer, at from model_swap order by scorer").fetchall()
-    assert left == [("a", old + timedelta(1)), ("b", new)]
+    assert report["rows"] == {"prediction": 0, "shadow_score": 0, "anomaly": 1, "event": 1}
+    assert database.execute("select count(*) from model_swap").fetchall() == [(3,)]
+    kinds = database.execute("select kind, count(*) from event where kind <> 'retention' group by 1 order by 1").fetchall()
+    assert kinds == [("drift", 1), ("gate", 2), ("promotion", 2), ("rollback", 2)]
 
 
 def test_a_scorer_that_stores_all_the_time_waits_at_most_the_lock_timeout_and_loses_nothing(
@@ -133,18 +135,24 @@ def test_a_scorer_that_stores_all_the_time_waits_at_most_the_lock_timeout_and_lo
     assert days.execute("select count(*) from prediction").fetchall() == [(1_000 + sum(stored),)]
 
 
-def test_a_lock_that_is_never_to_be_had_ends_it_with_a_reason(
+def test_a_lock_that_is_never_to_be_had_is_told_after_all_else_is_done(
     run: Callable[..., Outcome], servers: Servers, days: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "LOCK_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(retention, "LOCK_TIMEOUT_MS", 20)
     monkeypatch.setattr(retention, "LOCK_TRIES_MAX", 3)
+    add_event(days, "drift", datetime(2026, 6, 1, tzinfo=UTC), {})
     with psycopg.connect(servers.database_url) as holder:
         holder.execute("select 1 from prediction limit 1")
         outcome = drop(run, servers)
     assert outcome.code == 1
-    assert "prediction could not be locked in 3 tries of 20 ms" in outcome.log
-    assert days.execute("select count(*) from prediction").fetchall() == [(2_007,)]
+    assert "prediction_20260701" in outcome.log
+    assert "in 3 tries of 20 ms" in outcome.log
+    assert "prediction_20260701" in tables(days)
+    kept = days.execute("select kind, detail->'rows'->'event' from event").fetchall()
+    assert kept == [("retention", 1)]
+    assert drop(run, servers).code == 0
+    assert "prediction_20260701" not in tables(days)
 
 
 def test_the_lock_is_the_one_that_scorers_take_for_partitions() -> None:

@@ -1,13 +1,14 @@
 """# Drift and retraining.
 
 Looks every hour whether the fleet's readings still are what the champion was trained on. Where they are not, a new model is
-trained on the readings in which the drift was found, and replaces the champion if it is better for them:
+trained on the readings in which the drift was found, and replaces the champion if the gate finds it about as good or better
+on readings of the same time that were held out:
 
 `drift` → `retrain` → `gate` → shadow time → `promote` → `confirm` that every scorer runs it, else `roll_back`.
 
 It ends early, and successfully, when there is no drift, when it is one station's sensor, when the last promotion is too
-recent, or when the gate refuses the new model. It fails when a step fails, when no scorer has scored with the challenger in
-the shadow time, or when it had to roll back.
+recent, or when the gate refuses the new model, which then is no challenger any more. It fails when a step fails, when no
+scorer has scored with the challenger in the shadow time, or when it had to roll back.
 
 **From outside.** An event of the asset `retraining-wanted`, or a run with `{"retrain_anyway": true}`, retrains without
 drift; the gate is passed all the same. A run with `{"at": "2026-05-01T12:00:00Z"}` looks at the windows before that time.
@@ -26,7 +27,7 @@ from typing import Any
 
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param, chain, task
-from steps import DEFAULTS, lonetree, release
+from steps import DEFAULTS, PATIENT, lonetree, release
 
 RETRAINING_WANTED = Asset(name="retraining-wanted", uri="lonetree://retraining-wanted", group="lonetree")
 
@@ -47,7 +48,8 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=12),
+    # The longest shadow, and what comes before and after it.
+    dagrun_timeout=timedelta(hours=36),
     default_args=DEFAULTS,
     params={
         "at": Param(None, type=["null", "string"], format="date-time", description="look at the windows before this time"),
@@ -66,7 +68,7 @@ with DAG(
     drift = lonetree(
         "drift",
         'drift --at "$AT" --window "${DRIFT_WINDOW:-1d}" --cool-down "${DRIFT_COOL_DOWN:-2d}"'
-        ' --rows-max "${DRIFT_ROWS_MAX:-100000}"'
+        ' --rows-max "${DRIFT_ROWS_MAX:-100000}" --record'
         ' ${DRIFT_REPORTS:+--report "$DRIFT_REPORTS/drift.html" --metrics "$DRIFT_REPORTS/drift.prom"}',
         env={"AT": "{{ params.at or dag_run.run_after.isoformat() }}"},
         doc_md="Compares the two windows before `at` with the champion's training summary.",
@@ -82,13 +84,15 @@ with DAG(
         "retrain",
         'retrain --from "$FROM" --to "$TO" --rows-max "${RETRAIN_ROWS_MAX:-200000}" --register',
         env=SPAN,
-        doc_md="Trains on what the windows hold and registers the model as challenger.",
+        doc_md="Trains on what the windows hold, but for what is held out, and registers the model as challenger.",
+        **PATIENT,
     )
     gate = lonetree(
         "gate",
         'gate --version "$VERSION" --from "$FROM" --to "$TO"',
         env={**SPAN, "VERSION": VERSION},
-        doc_md="Decides whether the challenger may become champion.",
+        doc_md="Decides, on what is held out, whether the challenger may become champion.",
+        **PATIENT,
     )
 
     @task.short_circuit
@@ -104,7 +108,6 @@ with DAG(
     shadow_time = DateTimeSensorAsync(
         task_id="shadow_time",
         target_time="{{ (ti.start_date + macros.timedelta(seconds=params.shadow_seconds)).isoformat() }}",
-        timeout=timedelta(days=1),
         doc_md="Lets the challenger score beside the champion, without occupying a worker.",
     )
     shadow = lonetree(

@@ -1,6 +1,7 @@
 """# Roll back by hand.
 
-Makes the champion of before the champion again, and tells the scorers, which still hold it in memory. Give the reason.
+Makes the champion of before the champion again, and tells the scorers, which still hold it in memory. Give the bad version,
+so that a repeated run does not go back another step, and the reason.
 """
 
 from __future__ import annotations
@@ -19,12 +20,18 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=1),
     default_args=DEFAULTS,
-    params={"why": Param(type="string", minLength=1, maxLength=500, description="kept with the version")},
+    params={
+        "version": Param(type="string", pattern="^[1-9][0-9]*$", description="the bad version, which is the champion"),
+        "why": Param(type="string", minLength=1, maxLength=500, description="kept with the version"),
+    },
     tags=["lonetree", "model", "by hand"],
     doc_md=__doc__,
 ):
-    # A second try would go back one version more.
-    roll_back = lonetree("roll_back", 'rollback --why "$WHY" --by airflow', env={"WHY": "{{ params.why }}"}, retries=0)
+    roll_back = lonetree(
+        "roll_back",
+        'rollback --from "$VERSION" --why "$WHY" --by airflow',
+        env={"VERSION": "{{ params.version }}", "WHY": "{{ params.why }}"},
+    )
     confirmation = confirm("{{ ti.xcom_pull('roll_back')['promoted'] }}")
     roll_back >> confirmation
 

@@ -18,6 +18,8 @@ DEFAULTS: dict[str, Any] = {
     "execution_timeout": timedelta(minutes=30),
 }
 """Of every task: what it calls may be away for a moment, and never hangs for ever."""
+PATIENT: dict[str, Any] = {"retries": 8, "retry_exponential_backoff": True, "max_retry_delay": timedelta(minutes=10)}
+"""Of tasks after a verdict of drift, which comes only once in the cool-down: half an hour is waited for."""
 
 
 def lonetree(task_id: str, arguments: str, *, env: dict[str, str] | None = None, **settings: Any) -> BashOperator:
@@ -39,10 +41,11 @@ def lonetree(task_id: str, arguments: str, *, env: dict[str, str] | None = None,
 
 
 def confirm(version: str) -> BashOperator:
-    """Wait until every scorer runs the version; what cannot be found out counts as no."""
+    """Wait until every scorer runs the version; what cannot be found out counts as no. Wrong settings (2) are no answer."""
     return lonetree(
         "confirm",
-        'confirm --version "$VERSION" --timeout "${CONFIRM_TIMEOUT:-120s}" || echo \'{"confirmed": false, "scorers": []}\'',
+        'confirm --version "$VERSION" --timeout "${CONFIRM_TIMEOUT:-120s}"'
+        ' || { [ $? -eq 1 ] && echo \'{"confirmed": false, "scorers": []}\'; }',
         env={"VERSION": version},
     )
 

@@ -83,7 +83,7 @@ def test_drift_leads_to_a_new_champion_that_every_scorer_runs(run: Any) -> None:
     assert done.state == "success"
     assert done.commands == LOOP
     drift, retrain, gate, shadow, promote, confirm = done.calls
-    assert drift[1:] == ["--at", AT, "--window", "1d", "--cool-down", "2d", "--rows-max", "100000"]
+    assert drift[1:] == ["--at", AT, "--window", "1d", "--cool-down", "2d", "--rows-max", "100000", "--record"]
     assert retrain[1:] == [*SPAN, "--rows-max", "200000", "--register"]
     assert gate[1:] == ["--version", "7", *SPAN]
     assert shadow[1:] == ["--challenger", "7"]
@@ -165,16 +165,16 @@ def test_a_promotion_without_version_or_reason_is_refused(run: Any, conf: dict[s
 
 
 def test_a_rollback_by_hand_is_confirmed_with_the_version_that_it_went_back_to(run: Any) -> None:
-    done = run("rollback", {"why": "too many alarms"})
+    done = run("rollback", {"version": "7", "why": "too many alarms"})
     assert done.state == "success"
     assert done.calls == [
-        ["rollback", "--why", "too many alarms", "--by", "airflow"],
+        ["rollback", "--from", "7", "--why", "too many alarms", "--by", "airflow"],
         ["confirm", "--version", "6", "--timeout", "120s"],
     ]
 
 
 def test_a_rollback_that_is_not_confirmed_fails(run: Any) -> None:
-    done = run("rollback", {"why": "too many alarms"}, confirm={"confirmed": False, "scorers": []})
+    done = run("rollback", {"version": "7", "why": "too many alarms"}, confirm={"confirmed": False, "scorers": []})
     assert (done.state, done.commands) == ("failed", ["rollback", "confirm"])
 
 

@@ -70,6 +70,7 @@ beforeAll(async () => {
     CONFIRM_TIMEOUT: '30s',
   };
   sql = postgres(database.url, { max: 1, onnotice() {} });
+  servers.push({ stop: () => sql.end({ timeout: 1 }) });
   await createTopics(kafka, [
     { name: 'readings', partitions: 4 },
     { name: 'anomalies', partitions: 1 },
@@ -81,9 +82,10 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const child of children) child.kill('SIGKILL');
   await Promise.all(children.map(({ exited }) => exited));
-  await sql.end({ timeout: 1 });
-  await Promise.all(servers.map((server) => server.stop()));
+  // Whatever has been started by then, the last first.
+  const ends = await Promise.allSettled(servers.toReversed().map((server) => server.stop()));
   rmSync(folder, { recursive: true });
+  expect(ends.filter(({ status }) => status === 'rejected')).toEqual([]);
 }, 60_000);
 
 async function toBeStopped<T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> {

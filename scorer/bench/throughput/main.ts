@@ -108,13 +108,15 @@ const measure: {
     const { sampleRate } = options.mode;
     const turns = await takeTurns(stack, [kind('without', '0'), kind('with', sampleRate)], options);
     await mlflow.stop();
+    const figures = compare(turns, options);
     return {
       readings,
       rows: rowsOf(turns),
-      goals: [],
+      // What is scored and stored twice costs as much as the first time, and nothing beyond that.
+      goals: [atLeast('with a shadow of without', figures.ratio, rounded(1 / (1 + Number(sampleRate))))],
       figures: {
         sampleRate: Number(sampleRate),
-        ...compare(turns, options),
+        ...figures,
         // Less than the sample rate when the shadow was behind.
         shadowShare: rounded(median(turns.map(([, { shadowRows, rows }]) => shadowRows / rows))),
       },
