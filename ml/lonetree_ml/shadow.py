@@ -88,12 +88,17 @@ def run(options: Namespace) -> dict[str, Any]:
                 f"No scorer of this database has loaded version {options.challenger}: nothing was scored by it."
             )
         query = sql.SQL(
-            """select {columns} from shadow_score where challenger_model_id = any(%(models)s)
-            and time >= coalesce(%(start)s, '-infinity'::timestamptz) and time < coalesce(%(end)s, 'infinity'::timestamptz)
-            order by time desc limit %(most)s"""
-        ).format(columns=sql.SQL(", ").join(sql.Identifier(name) for name, _ in COLUMNS))
-        parameters = {"models": models, "start": options.start, "end": options.end, "most": options.rows_max}
-        pairs = np.concatenate(list(database.copy_rows(connection, query, parameters, COLUMNS)))
+            """select {columns} from shadow_score where challenger_model_id = any({models})
+            and time >= coalesce({start}::timestamptz, '-infinity') and time < coalesce({end}::timestamptz, 'infinity')
+            order by time desc limit {most}"""
+        ).format(
+            columns=sql.SQL(", ").join(sql.Identifier(name) for name, _ in COLUMNS),
+            models=sql.Literal(models),
+            start=sql.Literal(options.start),
+            end=sql.Literal(options.end),
+            most=sql.Literal(options.rows_max),
+        )
+        pairs = np.concatenate(list(database.copy_rows(connection, query, COLUMNS)))
     if len(pairs) == 0:
         raise InputError(
             f"No reading was scored in shadow by version {options.challenger}{_span(options)}: "

@@ -12,7 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 from conftest import Outcome, Servers
 from stored import Connection
 
-from lonetree_ml import confirm as confirming
+from lonetree_ml import database as database_module
 
 DEADLINE_SECONDS = 60
 
@@ -91,8 +91,8 @@ def test_a_group_without_members_is_not_confirmed(
 def test_a_database_that_is_away_for_a_moment_is_waited_for(
     run: Callable[..., Outcome], servers: Servers, database: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = []
-    connected = confirming.database.connected
+    looks: list[int] = []
+    connected = database_module.connected
 
     @contextmanager
     def sometimes(options: Namespace) -> Iterator[Connection]:
@@ -102,7 +102,7 @@ def test_a_database_that_is_away_for_a_moment_is_waited_for(
                 connection.close()  # as when the server ends it
             yield connection
 
-    monkeypatch.setattr(confirming.database, "connected", sometimes)
+    monkeypatch.setattr(database_module, "connected", sometimes)
     with members(servers, "confirm-away", ["a"]):
         swap(database, "a", "2")
         report = confirm(run, servers, "confirm-away", "30s").report

@@ -6,11 +6,14 @@ import pytest
 from drift_quality import AR_9, AR_99, HEADER, INDEPENDENT, Outcome, measure
 
 SHORT = {
-    "independent": replace(INDEPENDENT, windows=60, references=3),
-    "AR 0.9": replace(AR_9, windows=60, references=3),
-    "AR 0.99": replace(AR_99, windows=30, references=3),
+    "independent": replace(INDEPENDENT, windows=400, references=4),
+    "AR 0.9": replace(AR_9, windows=400, references=4),
+    "AR 0.99": replace(AR_99, windows=200, references=4),
     "independent, 0.5 σ": replace(INDEPENDENT, name="independent, 0.5 σ", shift=0.5, windows=30, references=3),
     "AR 0.9, 0.5 σ": replace(AR_9, name="AR 0.9, 0.5 σ", shift=0.5, windows=30, references=3),
+    "AR 0.99, 0.5 σ, long": replace(
+        AR_99, name="AR 0.99, 0.5 σ, long", shift=0.5, each=5_000, training_each=20_000, windows=12, references=3
+    ),
     "AR 0.99, 1 σ": replace(AR_99, name="AR 0.99, 1 σ", shift=1.0, windows=12, references=3),
     "one station": replace(
         AR_9, name="AR 0.9, one station of 20 by 3 σ", shift=3.0, moved_stations=1, windows=30, references=3
@@ -29,8 +32,12 @@ def measured(pytestconfig: pytest.Config) -> dict[str, Outcome]:
     return outcomes
 
 
-def test_without_drift_nothing_is_said_however_alike_the_readings_are(measured: dict[str, Outcome]) -> None:
-    for name in ("independent", "AR 0.9", "AR 0.99"):
+def test_without_drift_nothing_is_said_in_a_thousand_windows_however_alike_the_readings_are(
+    measured: dict[str, Outcome],
+) -> None:
+    still = ("independent", "AR 0.9", "AR 0.99")
+    assert sum(measured[name].verdicts for name in still) == 1_000
+    for name in still:
         assert (measured[name].fleet, measured[name].station) == (0, 0), name
 
 
@@ -40,7 +47,7 @@ def test_the_usual_test_cries_wolf_on_nearly_every_window_of_alike_readings(meas
 
 
 def test_a_shift_of_half_a_standard_deviation_is_found(measured: dict[str, Outcome]) -> None:
-    for name in ("independent, 0.5 σ", "AR 0.9, 0.5 σ", "AR 0.99, 1 σ"):
+    for name in ("independent, 0.5 σ", "AR 0.9, 0.5 σ", "AR 0.99, 0.5 σ, long", "AR 0.99, 1 σ"):
         assert measured[name].fleet >= 0.95 * measured[name].verdicts, name
 
 

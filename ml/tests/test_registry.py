@@ -152,7 +152,7 @@ def test_versions_are_registered_listed_promoted_and_rolled_back(
     assert published.read_bytes() == trained[0].model.read_bytes()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".served")] == []
     again = succeed(run("rollback", "--why", "worse", "--from", "2", *at))
-    assert (again["promoted"], again["champion"]) == (None, "1")
+    assert (again["promoted"], again["replaced"]) == ("1", "2")  # told again, and no step further
     assert aliases(run, uri) == {"champion": "1"}
 
 
