@@ -14,6 +14,8 @@ const answers = {
   retrain: { version: '7' },
   gate: { passed: false, checks: [] },
   retention: { rows: { prediction: 1_000 } },
+  rollback: { promoted: '6' },
+  confirm: { confirmed: false, scorers: [] },
 };
 const pollIntervalMs = 500;
 const startTimeoutMs = 300_000;
@@ -55,9 +57,9 @@ describe('a DAG in one process', () => {
   });
 
   test('a run that fails is an answer, too', async () => {
-    const { state, tasks } = await airflow.runDag('rollback', { why: 'the stand-in knows no rollback' });
+    const { state, tasks } = await airflow.runDag('rollback', { version: '7', why: 'nobody confirms it' });
     expect(state).toBe('failed');
-    expect(tasks.roll_back).toBe('failed');
+    expect(tasks).toMatchObject({ roll_back: 'success', confirm: 'success', tell_failure: 'failed' });
   });
 
   test('a run that cannot begin is an error', async () => {

@@ -69,10 +69,26 @@ class Check:
     detail: str
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Readings (rows, features) of which people have said what they are: 1 abnormal, 0 normal."""
+
+    rows: NDArray[np.floating]
+    labels: NDArray[np.int64]
+
+
 def check(
-    challenger: Forest, champion: Forest | None, rows: NDArray[np.floating], labels: NDArray[np.int64] | None = None
+    challenger: Forest,
+    champion: Forest | None,
+    rows: NDArray[np.floating],
+    labels: NDArray[np.int64] | None = None,
+    *,
+    feedback: Labelled | None = None,
 ) -> list[Check]:
-    """All checks; the challenger passes when each does. `rows`: (rows, features) of the challenger; labels 0 or 1."""
+    """All checks; the challenger passes when each does.
+
+    `rows`: (rows, features) of the challenger. `labels`: 0 or 1, of all of them; `feedback`: of other ones.
+    """
     shape = [schema(challenger, champion), _size(challenger)]
     if not shape[0].passed:
         return shape
@@ -80,8 +96,9 @@ def check(
     is_ordinary = ~gross_rows(cleaned) & (labels == 0 if labels is not None else True)
     checks = [*shape, _training(challenger, champion), _alert_rate(challenger, cleaned[is_ordinary])]
     checks += _detection(challenger, champion, cleaned[is_ordinary])
-    if labels is not None:
-        checks.append(_labelled(challenger, champion, cleaned, labels))
+    told = Labelled(rows, labels) if labels is not None else feedback
+    if told is not None:
+        checks.append(_labelled(challenger, champion, clean(told.rows), told.labels))
     return checks
 
 

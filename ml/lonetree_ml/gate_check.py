@@ -13,13 +13,10 @@ from lonetree_ml.forest_file import ForestFileError
 from lonetree_ml.gate import Check
 from lonetree_ml.promote import passed_against
 from lonetree_ml.table import InputError, read_table
-from lonetree_ml.window import HELD_OUT, Span, read
+from lonetree_ml.window import HELD_OUT, Span, read, read_feedback
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from lonetree_ml.model_source import Source
     from lonetree_ml.registry import Registry, Version
@@ -138,15 +135,12 @@ def _checks(challenger: Source, champion: Source | None, options: Namespace) -> 
     schema = gate.schema(forest, old)
     if not schema.passed:
         return [schema]  # rows of other features would not be found
-    rows, labels = _rows(list(forest.features), options)
-    return gate.check(forest, old, rows, labels)
-
-
-def _rows(features: list[str], options: Namespace) -> tuple[NDArray[np.floating], NDArray[np.int64] | None]:
+    features = list(forest.features)
     if options.rows is not None:
         table = read_table(Path(options.rows), features, options.label)
-        return table.rows, table.labels
+        return gate.check(forest, old, table.rows, table.labels)
     with database.connected(options) as connection:
         span = Span(options.start, options.end)
         sample = read(connection, span, features=features, rows_max=options.rows_max, seed=options.seed, part=HELD_OUT)
-    return sample.values, None
+        feedback = gate.Labelled(*read_feedback(connection, span, features))
+    return gate.check(forest, old, sample.values, feedback=feedback if len(feedback.labels) > 0 else None)

@@ -71,7 +71,7 @@ def run(options: Namespace) -> dict[str, Any]:
         table = read_table(Path(options.rows), list(forest.features), options.label)
         name = Path(options.rows).name
     provenance = Provenance(name, options.query or "", _iso(options.data_from), _iso(options.data_to))
-    connected = registry.connect(options)
+    connected = registry.connect(options, may_create=True)
     version = register(connected, model, content, table=table, provenance=provenance, why=options.why)
     if options.alias is not None:
         connected.set_alias(options.alias, version.number)

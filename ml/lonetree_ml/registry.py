@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
     from lonetree_ml.forest import Forest
 
+SQLITE = "sqlite:///"
 CHAMPION, CHALLENGER = "champion", "challenger"
 """Aliases: the version that scorers use, and the one that may replace it."""
 FOREST_FILE = "model.forest"
@@ -89,9 +90,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def connect(options: Namespace) -> Registry:
-    """Open the registry that the options name."""
-    return Registry(options.tracking_uri, options.name)
+def connect(options: Namespace, *, may_create: bool = False) -> Registry:
+    """Open the registry that the options name. A local one is made only for what registers: a mistyped place is an error."""
+    uri: str = options.tracking_uri
+    if not may_create and uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+        raise InputError(f"There is no registry {uri}: register a model first, or say by --tracking-uri where it is.")
+    return Registry(uri, options.name)
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ class Registry:
         """Connect; nothing is asked yet."""
         if NAME.fullmatch(name) is None:
             raise InputError(f"{name!r} cannot name a model: use letters, digits, dots, hyphens and underscores.")
-        if not tracking_uri.startswith(("http://", "https://", "sqlite:///")):
+        if not tracking_uri.startswith(("http://", "https://", SQLITE)):
             raise InputError(f"{tracking_uri} is no registry: give a server's http:// address, or sqlite:///FILE.")
         self.name = name
         self._uri = tracking_uri

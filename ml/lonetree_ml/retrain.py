@@ -68,7 +68,7 @@ def run(options: Namespace) -> dict[str, Any]:
     if options.features is not None:
         forest_file.check_names(options.features)
     span = Span(options.start, options.end)
-    connected = registry.connect(options) if options.register else None
+    connected = registry.connect(options, may_create=True) if options.register else None
     shape = _shape(connected, options)
     with database.connected(options) as connection:
         sample = read(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lonetree_ml.database import Connection
 
 STATIONS_MAX = 100_000
+FEEDBACK_ROWS_MAX = 100_000
 HASHES = 2**64
 """Hashes are evenly spread over all 64-bit integers."""
 PLACE_HASH = sql.SQL(
@@ -163,6 +164,34 @@ def read(
     )
 
 
+def read_feedback(
+    connection: Connection, span: Span, features: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Read what people have told about: values (rows, features), the newest first, and 1 where abnormal."""
+    models = connection.execute(
+        "select id, features from model where features @> %s::text[] order by id", [list(features)]
+    ).fetchall()
+    usable = {number: list(names) for number, names in models}
+    if not usable:
+        return np.empty((0, len(features))), np.empty(0, dtype=np.int64)
+    query = sql.SQL(
+        """select said::int, {values}
+        from (select prediction.*, feedback.is_anomaly as said from feedback join prediction
+          using (topic, partition, "offset", row)) as told
+        where time >= {start} and time < {end} and model_id = any({usable}) order by time desc limit {most}"""
+    ).format(
+        values=sql.SQL(", ").join(_values(features, usable)),
+        start=sql.Literal(span.start),
+        end=sql.Literal(span.end),
+        usable=sql.SQL("{}::int[]").format(sql.Literal(list(usable))),
+        most=sql.Literal(FEEDBACK_ROWS_MAX),
+    )
+    columns = [("said", ">i4"), *((f"value {index}", ">f4") for index in range(len(features)))]
+    rows = np.concatenate(list(copy_rows(connection, query, columns)))
+    values = np.stack([rows[f"value {index}"] for index in range(len(features))], axis=1).astype(np.float64)
+    return values, rows["said"].astype(np.int64)
+
+
 def _hash_limit(stored: int, rows_max: int) -> int:
     """Hashes below this are taken: all, or so many that the sample hardly ever exceeds its size."""
     if stored <= rows_max:
@@ -181,8 +210,26 @@ def _query(
     below: int,
     part: Part,
 ) -> sql.Composed:
+    return sql.SQL(
+        """select {place}, hashtextextended(station, 0), time,
+        case when model_id = any({own}) then score else 'NaN' end::float8, {values}
+        from prediction where time >= {start} and time < {end} and model_id = any({usable})
+        and {place} <= {below} and {part}"""
+    ).format(
+        place=PLACE_HASH.format(seed=sql.Literal(seed)),
+        values=sql.SQL(", ").join(_values(features, models)),
+        own=sql.SQL("{}::int[]").format(sql.Literal(own)),
+        start=sql.Literal(span.start),
+        end=sql.Literal(span.end),
+        usable=sql.SQL("{}::int[]").format(sql.Literal(list(models))),
+        below=sql.Literal(below),
+        part=part.condition,
+    )
+
+
+def _values(features: Sequence[str], models: dict[int, list[str]]) -> list[sql.Composed]:
     """Models may have the same features in another order; each value is found by its model."""
-    values = [
+    return [
         sql.SQL("""coalesce("values"[case model_id {} end], 'NaN')::real""").format(
             sql.SQL(" ").join(
                 sql.SQL("when {} then {}").format(sql.Literal(number), sql.Literal(names.index(feature) + 1))
@@ -191,21 +238,6 @@ def _query(
         )
         for feature in features
     ]
-    return sql.SQL(
-        """select {place}, hashtextextended(station, 0), time,
-        case when model_id = any({own}) then score else 'NaN' end::float8, {values}
-        from prediction where time >= {start} and time < {end} and model_id = any({usable})
-        and {place} <= {below} and {part}"""
-    ).format(
-        place=PLACE_HASH.format(seed=sql.Literal(seed)),
-        values=sql.SQL(", ").join(values),
-        own=sql.SQL("{}::int[]").format(sql.Literal(own)),
-        start=sql.Literal(span.start),
-        end=sql.Literal(span.end),
-        usable=sql.SQL("{}::int[]").format(sql.Literal(list(models))),
-        below=sql.Literal(below),
-        part=part.condition,
-    )
 
 
 def _columns(feature_count: int) -> list[tuple[str, str]]:

@@ -113,5 +113,5 @@ def servers() -> Iterator[Servers]:
 def database(servers: Servers) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """The scorer's tables, without a row and without the partitions of other tests."""
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
-        connection.execute("truncate prediction, anomaly, model, model_swap, shadow_score, event restart identity")
+        connection.execute("truncate prediction, anomaly, model, model_swap, shadow_score, event, feedback restart identity")
         yield connection

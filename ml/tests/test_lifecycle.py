@@ -117,6 +117,29 @@ def test_who_passed_against_another_champion_passes_again_first(command: Command
     assert command("promote", "--version", 3, "--why", "again").code == 0
 
 
+def test_what_people_say_of_stored_readings_counts_in_the_gate(
+    command: Command, database: Connection, tmp_path: Path
+) -> None:
+    store(database, rows(1))
+    for seed in (1, 2):
+        assert retrain(command, "--seed", seed, "--output", tmp_path / f"{seed}.forest").code == 0
+    files = ("--challenger", tmp_path / "2.forest", "--champion", tmp_path / "1.forest")
+    without = gate(command, *files).report
+    assert without is not None
+    assert "labels" not in {check["name"] for check in without["checks"]}
+    # Abnormal is what is hot, and it is not stored as that: labels are of people.
+    add_predictions(database, rows(2, 300) + np.array([20, 0, 0]), 1, offset=1_000)
+    database.execute(
+        """insert into feedback (topic, partition, "offset", row, is_anomaly)
+        select topic, partition, "offset", row, "offset" >= 1000 from prediction where "offset" < 5 or "offset" >= 1000"""
+    )
+    report = gate(command, *files).report
+    assert report is not None
+    told = {check["name"]: check for check in report["checks"]}["labels"]
+    assert told["passed"]
+    assert "PR-AUC 1.0000 on 300 labelled anomalies, the champion's 1.0000" in told["detail"]
+
+
 def test_a_version_that_the_gate_refuses_is_not_promoted_and_no_challenger_any_more(
     command: Command, database: Connection
 ) -> None:

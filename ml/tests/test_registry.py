@@ -346,6 +346,12 @@ def test_what_is_not_there_is_refused_and_moves_no_alias(run: Run, uri: str, tra
     assert "is no registry" in refused(run("list", "--tracking-uri", "ftp://x"))
 
 
+def test_a_local_registry_that_is_not_there_is_an_error_and_is_not_made(run: Run, tmp_path: Path) -> None:
+    place = f"sqlite:///{tmp_path / 'mistyped' / 'mlflow.db'}"
+    assert f"There is no registry {place}" in refused(run("list", "--tracking-uri", place))
+    assert list(tmp_path.iterdir()) == []
+
+
 def refused(outcome: Outcome) -> str:
     assert outcome.code == 1
     return outcome.log

@@ -106,4 +106,18 @@ export const migrations: readonly string[] = [
   comment on table event is 'what happened to models: drift, gate, promotion, rollback, retention';
   create index event_at on event (at desc);
   `,
+  `
+  create table feedback (
+    topic      text not null,
+    partition  integer not null,
+    "offset"   bigint not null,
+    row        integer not null,
+    is_anomaly boolean not null,
+    given_by   text not null default '',
+    note       text not null default '',
+    at         timestamptz not null default now(),
+    primary key (topic, partition, "offset", row)
+  );
+  comment on table feedback is 'what people say of readings, named by their place in the log; the gate judges challengers by it too';
+  `,
 ];
