@@ -169,7 +169,7 @@ async function ask(expr: string): Promise<number> {
 async function makeHistory(): Promise<void> {
   const env = { DATABASE_URL: postgres.url };
   const at = new Date(Math.floor(Date.now() / 1_000) * 1_000).toISOString();
-  const drift = ['drift', '--at', at, '--window', '2s', '--model', champion];
+  const drift = ['drift', '--record', '--at', at, '--window', '2s', '--model', champion];
   await runPython(['-m', 'lonetree_ml', ...drift, '--metrics', join(folder, 'drift.prom')], { env });
   const rows = join(folder, 'rows.csv');
   await launch('simulator/src/main.ts', [
