@@ -12,7 +12,6 @@ import {
   type Postgres,
   projectFolder,
   projectTopics,
-  type ScorerProcess,
   startKafka,
   startPostgres,
   startScorer,
@@ -33,22 +32,21 @@ const blocks = (language: string) =>
 const folder = mkdtempSync(join(tmpdir(), 'lonetree-sending-'));
 let kafka: Kafka;
 let database: Postgres;
-let scorer: ScorerProcess;
 let url: string;
 let uvFolder: string;
+/** Whatever has been started; ended in the opposite order. */
+const running: { stop(): Promise<unknown> }[] = [];
 
 beforeAll(async () => {
   for (const name of ['simulator', 'proto', 'node_modules', 'buf.yaml'])
     symlinkSync(join(projectFolder, name), join(folder, name));
   [kafka, database, uvFolder] = await Promise.all([startKafka(), startPostgres(), ensureUv()]);
+  running.push(kafka, database);
   await createTopics(kafka, projectTopics);
   const port = freePort();
   url = `http://127.0.0.1:${port}`;
-  scorer = startScorer({
-    brokers: kafka.brokers,
-    databaseUrl: database.url,
-    environment: { PORT: String(port) },
-  });
+  const environment = { PORT: String(port) };
+  running.push(startScorer({ brokers: kafka.brokers, databaseUrl: database.url, environment }));
   await until(
     'the scorer is ready',
     async () => (await fetch(`${url}/readyz`).catch(() => null))?.ok === true,
@@ -56,8 +54,7 @@ beforeAll(async () => {
 }, 300_000);
 
 afterAll(async () => {
-  await scorer.stop();
-  await Promise.all([kafka.stop(), database.stop()]);
+  for (const server of running.reverse()) await server.stop();
   rmSync(folder, { recursive: true });
 }, 60_000);
 
