@@ -194,7 +194,7 @@ export const events: Readonly<Record<string, Event>> = {
     c.database.thaw();
   },
   'connections-cut': async (c) => {
-    const sql = postgres(c.database.url, { max: 1, onnotice() {} });
+    const sql = postgres(c.database.url, clientOptions);
     for (let i = 0; i < 8; i += 1) {
       await sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'lonetree%' order by random() limit 1`;
       await Bun.sleep(300);
@@ -306,6 +306,9 @@ function startLoad(
   };
 }
 
+/** A server that is killed while a connection asks it for types would be an unhandled rejection. */
+const clientOptions = { max: 1, fetch_types: false, onnotice() {} } as const;
+
 /** The longest time in which no partition's position moved, as seen every 100 ms. */
 function watchPositions(url: string) {
   let isWatching = true;
@@ -314,7 +317,7 @@ function watchPositions(url: string) {
     let last = '';
     let movedMs = performance.now();
     while (isWatching) {
-      const sql = postgres(url, { max: 1, connect_timeout: 1, onnotice() {} });
+      const sql = postgres(url, { ...clientOptions, connect_timeout: 1 });
       try {
         const [row] = await Promise.race([
           sql`select string_agg(partition || ':' || next_offset, ' ' order by partition) as positions from consumer_offset`,
@@ -345,7 +348,7 @@ function watchPositions(url: string) {
 async function drain(kafka: Kafka, url: string): Promise<boolean> {
   const ranges = await topicRanges(kafka, topics.readings);
   const deadline = performance.now() + drainDeadlineMs;
-  const sql = postgres(url, { max: 1, onnotice() {} });
+  const sql = postgres(url, clientOptions);
   try {
     while (performance.now() < deadline) {
       const positions = new Map(
