@@ -20,6 +20,9 @@ export type AppendedAll = {
   readonly refused: readonly { readonly index: number; readonly rejection: Rejection }[];
 };
 
+/** Bytes in a buffer: a Uint8Array is such a span, and so is whatever only knows where the bytes lie. */
+export type ByteSpan = Pick<Uint8Array, 'buffer' | 'byteOffset' | 'length'>;
+
 export type Appended =
   | { readonly rowCount: number; readonly ignoredFeatureCount: number }
   | { readonly rejected: Rejection }
@@ -153,13 +156,13 @@ export class Engine {
    * The same for messages from the `first`-th on, as many as fit: few calls, however small they are. One that is `null` has
    * no readings and only keeps its place. Not to be mixed with `append` in one block.
    */
-  appendAll(messages: readonly (Uint8Array | null)[], first: number): AppendedAll {
+  appendAll(messages: readonly (ByteSpan | null)[], first: number): AppendedAll {
     const kernel = this.#kernel;
     const before = first - kernel.messageCount.value;
     const refused: { index: number; rejection: Rejection }[] = [];
     let next = first;
     for (let handed = first; next < messages.length; next = before + kernel.messageCount.value) {
-      const message = messages[next] as Uint8Array | null;
+      const message = messages[next] as ByteSpan | null;
       const rejected = message === null ? null : checkSize(message);
       if (rejected === null) {
         if (next === handed) handed = this.#handRun(messages, next);
@@ -216,7 +219,7 @@ export class Engine {
   }
 
   /** Copies messages from the `first`-th on that lie in one piece of memory. Answers the index after the last of them. */
-  #handRun(messages: readonly (Uint8Array | null)[], first: number): number {
+  #handRun(messages: readonly (ByteSpan | null)[], first: number): number {
     const kernel = this.#kernel;
     const { end, buffer, from, size } = findRun(messages, first);
     const at = this.#hand(new Uint8Array(buffer, from, size));
@@ -228,7 +231,7 @@ export class Engine {
       2 * (end - first),
     );
     for (let index = first; index < end; index += 1) {
-      const message = messages[index] as Uint8Array | null;
+      const message = messages[index] as ByteSpan | null;
       spans[2 * (index - first)] = message === null ? 0 : at + message.byteOffset - from;
       spans[2 * (index - first) + 1] = message === null ? 0 : message.length;
     }
@@ -255,7 +258,7 @@ async function* pieces(size: number): AsyncGenerator<readonly [from: number, end
   }
 }
 
-function checkSize({ length }: Uint8Array): Rejection | null {
+function checkSize({ length }: ByteSpan): Rejection | null {
   if (length === 0) return { reason: 'empty-message', detail: 'The message has no bytes.' };
   if (length <= messageSizeMax) return null;
   const detail = `The message has ${length} bytes; the most is ${messageSizeMax}. Send smaller batches.`;
@@ -263,13 +266,13 @@ function checkSize({ length }: Uint8Array): Rejection | null {
 }
 
 /** The messages from the `first`-th on that follow one another in one buffer, and the bytes from the first to the last. */
-function findRun(messages: readonly (Uint8Array | null)[], first: number) {
+function findRun(messages: readonly (ByteSpan | null)[], first: number) {
   let buffer: ArrayBufferLike | undefined;
   let from = 0;
   let to = 0;
   let end = first;
   for (; end < messages.length; end += 1) {
-    const message = messages[end] as Uint8Array | null;
+    const message = messages[end] as ByteSpan | null;
     if (message === null) continue;
     const { buffer: itsBuffer, byteOffset, length } = message;
     if (length === 0 || length > messageSizeMax) break; // Refused when it is its turn.

@@ -4,6 +4,7 @@ export { type CopyFacts, copyColumns } from './copy.ts';
 export {
   type Appended,
   type AppendedAll,
+  type ByteSpan,
   Engine,
   forestSizeMax,
   messageSizeMax,

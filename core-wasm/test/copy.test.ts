@@ -188,6 +188,32 @@ test('a block that is full ends before the message that does not fit, and the ne
   expect(engine.score().messageRows).toEqual(Uint32Array.of(1, 1, 1));
 });
 
+test('a message may be a mere span, alone or among others in one buffer, with other bytes between them', async () => {
+  const random = createRandom(7);
+  const forest = drawForest(random, { featureCount: 2, treeCount: 3, depthMax: 3 });
+  const engine = await Engine.load(writeForest(forest));
+  const messages = Array.from({ length: 5 }, () =>
+    drawBatch(random, { features: forest.features, countMax: 4 }),
+  );
+  const buffer = Buffer.alloc(
+    messages.reduce((size, message) => size + message.length + 9, 0),
+    0xff,
+  ).buffer;
+  let at = 0;
+  const spans = messages.map((message) => {
+    const span = { buffer, byteOffset: at + 9, length: message.length };
+    new Uint8Array(buffer).set(message, span.byteOffset);
+    at = span.byteOffset + message.length;
+    return span;
+  });
+  engine.begin();
+  expect(engine.appendAll(messages, 0)).toEqual({ next: 5, refused: [] });
+  const asViews = facets(engine.score());
+  engine.begin();
+  expect(engine.appendAll(spans, 0)).toEqual({ next: 5, refused: [] });
+  expect(facets(engine.score())).toEqual(asViews);
+});
+
 test('messages of no bytes or of too many are refused between others', async () => {
   const random = createRandom(6);
   const forest = drawForest(random, { featureCount: 1, treeCount: 1, depthMax: 1 });

@@ -1,4 +1,5 @@
 // The log on Apache Kafka: where the client's habits are dealt with.
+import type { ByteSpan } from '@lonetree/core-wasm';
 import type { EachBatchPayload, KafkaMessage } from 'kafkajs';
 import {
   type BlockHandlers,
@@ -286,40 +287,66 @@ function fetchedFrom(batch: EachBatchPayload['batch']): bigint {
   return BigInt(fetchedOffset);
 }
 
-/** A message as the client gives it; what is rarely asked for is made when it is. */
-class FetchedMessage implements Message {
-  readonly value: Uint8Array | null;
-  readonly #given: KafkaMessage;
+/** What the patched client knows of a record besides. Formats of records from before Kafka 0.11 have none of it. */
+type Given = KafkaMessage & {
+  readonly offsetNumber?: number;
+  readonly timestampMs?: number;
+  readonly valueBuffer?: ArrayBufferLike;
+  readonly valueByteOffset?: number;
+  /** -1: there is no value. */
+  readonly valueLength?: number;
+  header?(name: string): Uint8Array | null | undefined;
+};
 
-  constructor(given: KafkaMessage) {
+/**
+ * A message as the client gives it; what is asked for is made when it is. It is the span of its own value: one object less a
+ * message.
+ */
+class FetchedMessage implements Message, ByteSpan {
+  readonly #given: Given;
+
+  constructor(given: Given) {
     this.#given = given;
-    this.value = given.value;
   }
 
   get offset(): number {
-    return Number(this.#given.offset);
+    return this.#given.offsetNumber ?? Number(this.#given.offset);
   }
 
   get timeMs(): number {
-    // Not in the client's types, and not there in formats of records from before Kafka 0.11.
-    const { timestampMs } = this.#given as { readonly timestampMs?: number };
-    return timestampMs ?? Number(this.#given.timestamp);
+    return this.#given.timestampMs ?? Number(this.#given.timestamp);
+  }
+
+  get value(): ByteSpan | null {
+    const { valueLength } = this.#given;
+    if (valueLength === undefined) return this.#given.value;
+    return valueLength === -1 ? null : this;
+  }
+
+  get buffer(): ArrayBufferLike {
+    return this.#given.valueBuffer as ArrayBufferLike;
+  }
+
+  get byteOffset(): number {
+    return this.#given.valueByteOffset as number;
+  }
+
+  get length(): number {
+    return this.#given.valueLength as number;
   }
 
   get key(): Uint8Array | null {
     return this.#given.key;
   }
 
-  get headers(): Message['headers'] {
-    const { headers = {} } = this.#given;
-    return isSingle(headers) ? headers : lastOfEach(headers);
+  get contentType(): Uint8Array | null {
+    const given = this.#given;
+    return (given.header ? given.header('content-type') : this.headers['content-type']) ?? null;
   }
-}
 
-/** Whether each header stands once and as bytes, which is how nearly all messages come. */
-function isSingle(headers: NonNullable<KafkaMessage['headers']>): headers is Record<string, Buffer> {
-  for (const name in headers) if (!(headers[name] instanceof Uint8Array)) return false;
-  return true;
+  get headers(): Message['headers'] {
+    return lastOfEach(this.#given.headers ?? {});
+  }
 }
 
 const lastOfEach = (headers: NonNullable<KafkaMessage['headers']>): Message['headers'] =>

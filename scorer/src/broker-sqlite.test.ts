@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'bun:test';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type BlockHandlers, type Broker, type Fetched, NothingPublished } from './broker.ts';
+import { type BlockHandlers, type Broker, bytesOf, type Fetched, NothingPublished } from './broker.ts';
 import { createSqliteBroker } from './broker-sqlite.ts';
 import { type Database, openDatabase } from './sqlite.ts';
 
@@ -90,6 +90,7 @@ test('messages come back as they were sent, with the log’s own time', async ()
     offset: 1,
     key: Uint8Array.of(1, 255),
     value: new Uint8Array(),
+    contentType: null,
     headers: {},
   });
   expect(third?.key).toBeNull();
@@ -194,7 +195,7 @@ test('what is published at once keeps its order, and is taken or refused as one'
   await arrived(17);
   const messages = blocks.flatMap((block) => block.messages);
   expect(messages.map(({ offset }) => offset)).toEqual(each);
-  expect(messages.map(({ value }) => value?.[0])).toEqual(each);
+  expect(messages.map(({ value }) => value && bytesOf(value)[0])).toEqual(each);
 });
 
 test('closing takes what was published before', async () => {

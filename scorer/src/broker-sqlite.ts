@@ -116,12 +116,14 @@ export function createSqliteBroker({
     for (const row of readLog.iterate(topic, from, blockMessagesMax) as Iterable<LogRow>) {
       size += row.value?.length ?? 0;
       if (messages.length > 0 && size > blockSizeMax) break;
+      const headers = readHeaders(row.headers);
       messages.push({
         offset: row.offset,
         timeMs: row.time_ms,
         key: row.key,
         value: row.value,
-        headers: readHeaders(row.headers),
+        contentType: headers['content-type'] ?? null,
+        headers,
       });
     }
     return messages;

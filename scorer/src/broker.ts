@@ -1,4 +1,5 @@
 // What the pipeline needs of a log of messages. Two adapters: broker-kafka.ts (kafkajs), broker-sqlite.ts (embedded).
+import type { ByteSpan } from '@lonetree/core-wasm';
 
 /** One message of the log, as it was sent. */
 export type Message = {
@@ -7,9 +8,17 @@ export type Message = {
   /** When the log took the message, milliseconds since the Unix epoch. */
   readonly timeMs: number;
   readonly key: Uint8Array | null;
-  readonly value: Uint8Array | null;
+  /** Only where it lies: most values are read in WebAssembly, and views of all of them would fill the memory. */
+  readonly value: ByteSpan | null;
+  /** The header `content-type`, which is asked of every message. Neighbours mostly have the same object. */
+  readonly contentType: Uint8Array | null;
+  /** All of them, with what is asked of few messages. */
   readonly headers: Readonly<Record<string, Uint8Array>>;
 };
+
+/** A view of a message's value. */
+export const bytesOf = (span: ByteSpan): Uint8Array =>
+  span instanceof Uint8Array ? span : new Uint8Array(span.buffer, span.byteOffset, span.length);
 
 /** What one fetch brought of one partition: the unit in which readings are scored and stored. */
 export type Fetched = {

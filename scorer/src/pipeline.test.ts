@@ -109,7 +109,14 @@ test('a block that waits for its position ends its wait when the group gives the
     store: { write: notCalled },
   });
   const { promise: left, reject } = Promise.withResolvers<never>();
-  const message = { offset: 0, timeMs: 0, key: null, value: Uint8Array.of(1), headers: {} };
+  const message = {
+    offset: 0,
+    timeMs: 0,
+    key: null,
+    value: Uint8Array.of(1),
+    contentType: null,
+    headers: {},
+  };
   const isStored = pipeline.handlers.block({ partition: 0, from: 0n, next: 1n, messages: [message] }, left);
   reject(new Error('rebalancing'));
   expect(await isStored).toBe(false);
@@ -148,6 +155,7 @@ test('a dead letter that is too large for its topic goes without its message, th
     timeMs: 0,
     key: null,
     value: new Uint8Array(size),
+    contentType: null,
     headers: {},
   });
   const messages = [message(0, 5_000), message(1, 10)];
@@ -205,6 +213,7 @@ async function shadowedBlocks(answers: readonly (boolean | 'not published' | 'no
       timeMs: 0,
       key: null,
       value: encoded.batch,
+      contentType: null,
       headers: {},
     };
     const fetched = { partition: 0, from: position, next: position + 1n, messages: [message] };

@@ -1,11 +1,12 @@
 // One reading's life: bytes in → decode → score → judge → store (with the position) → publish → report.
 // It decides what happens in which order and what is tried again; the adapters of broker and store do the rest.
 import { create, toBinary } from '@bufbuild/protobuf';
-import type { Block, Engine, Rejection } from '@lonetree/core-wasm';
+import type { Block, ByteSpan, Engine, Rejection } from '@lonetree/core-wasm';
 import { AnomalySchema, DeadLetterSchema } from '@lonetree/proto';
 import {
   type BlockHandlers,
   type Broker,
+  bytesOf,
   type Fetched,
   type Message,
   MessageTooLarge,
@@ -280,7 +281,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 export type Batches = {
   readonly fetched: Fetched;
   /** A SensorBatch in Protobuf per message, null where there is none. */
-  readonly batches: readonly (Uint8Array | null)[];
+  readonly batches: readonly (ByteSpan | null)[];
   /** Why there is none. */
   readonly refused: readonly Refused[];
 };
@@ -304,30 +305,25 @@ export function toBatches(fetched: Fetched): Batches {
 function encodeUnlikely({ value, timeMs }: Message): ReturnType<typeof encodeJsonReadings> {
   if (value === null || value.length === 0)
     return { rejected: { reason: 'empty-message', detail: 'The message has no value.' } };
-  return encodeJsonReadings(value, { fallbackTimeMs: timeMs });
+  return encodeJsonReadings(bytesOf(value), { fallbackTimeMs: timeMs });
 }
 
 /** By its header; without one by its first byte: a brace or bracket begins no field of a SensorBatch. */
 function createJsonCheck() {
-  // Messages that follow one another mostly come from the same program.
+  // Messages that follow one another mostly come from the same program and lie in the same buffer.
   let lastType: Uint8Array | undefined;
   let isLastJson = false;
-  return (value: Uint8Array, { headers }: Message): boolean => {
-    const contentType = headers['content-type'];
-    if (contentType === undefined) return value[0] === '{'.charCodeAt(0) || value[0] === '['.charCodeAt(0);
-    if (lastType === undefined || !areSame(contentType, lastType)) {
+  let bytes: Uint8Array = new Uint8Array(0);
+  return (value: ByteSpan, { contentType }: Message): boolean => {
+    if (contentType !== null) {
+      if (contentType !== lastType) isLastJson = new TextDecoder().decode(contentType).includes('json');
       lastType = contentType;
-      isLastJson = new TextDecoder().decode(contentType).includes('json');
+      return isLastJson;
     }
-    return isLastJson;
+    if (bytes.buffer !== value.buffer) bytes = new Uint8Array(value.buffer);
+    const first = bytes[value.byteOffset];
+    return first === '{'.charCodeAt(0) || first === '['.charCodeAt(0);
   };
-}
-
-function areSame(a: Uint8Array, b: Uint8Array): boolean {
-  if (a === b) return true;
-  if (a.length !== b.length) return false;
-  for (let index = 0; index < a.length; index += 1) if (a[index] !== b[index]) return false;
-  return true;
 }
 
 type Scored = {
@@ -354,9 +350,9 @@ export function scoreMessages(
   const decodedMs = performance.now();
   const block = engine.score();
   const scoredMs = performance.now();
-  const offsets = Float64Array.from({ length: nextIndex - firstIndex }, (_, index) =>
-    offsetOf(messages, firstIndex + index),
-  );
+  const offsets = new Float64Array(nextIndex - firstIndex);
+  for (let index = 0; index < offsets.length; index += 1)
+    offsets[index] = offsetOf(messages, firstIndex + index); // `from` takes ten times as long.
   const deadLetters = [...refused, ...appended.refused]
     .filter(({ index }) => index >= firstIndex && index < nextIndex)
     .sort((a, b) => a.index - b.index)
@@ -473,7 +469,14 @@ function withoutContent({ message, rejection, ...origin }: DeadLetterDraft): Dea
   const detail = `${rejection.detail} The message (key ${key?.length ?? 0} bytes, value ${value?.length ?? 0} bytes) is too large for this topic; it is at its origin until the log deletes it.`;
   return {
     ...origin,
-    message: { ...message, key: null, value: null, headers: {} },
+    message: {
+      offset: message.offset,
+      timeMs: message.timeMs,
+      key: null,
+      value: null,
+      contentType: null,
+      headers: {},
+    },
     rejection: { ...rejection, detail },
   };
 }
@@ -486,7 +489,7 @@ function encodeDeadLetter({ topic, partition, message, rejection }: DeadLetterDr
     reason: rejection.reason,
     detail: rejection.detail,
     key: message.key ?? new Uint8Array(),
-    value: message.value ?? new Uint8Array(),
+    value: message.value === null ? new Uint8Array() : bytesOf(message.value),
     headers: { ...message.headers },
     messageTimeMs: BigInt(message.timeMs),
   });

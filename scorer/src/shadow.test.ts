@@ -91,7 +91,7 @@ function makeMessage(offset: number, rowCount: number) {
   }));
   const encoded = encodeReadings(readings);
   if ('rejected' in encoded) throw new Error(encoded.rejected.detail);
-  return { offset, timeMs: 0, key: null, value: encoded.batch, headers: {} };
+  return { offset, timeMs: 0, key: null, value: encoded.batch, contentType: null, headers: {} };
 }
 
 /** A block as the pipeline has it when the shadow sees it, and what the champion says of its rows. */

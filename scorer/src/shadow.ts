@@ -1,5 +1,6 @@
 // The challenger in shadow: it scores a sample of the messages again, after the champion's verdicts on them are stored and
 // published. What both say is kept aside and counted; it alarms nobody, and nobody waits for it. When it is behind, it leaves out.
+import type { ByteSpan } from '@lonetree/core-wasm';
 import type { ActiveModel, Batches } from './pipeline.ts';
 import { createSampler } from './shadow-sample.ts';
 import type { ShadowScores, Store, Verdicts } from './store.ts';
@@ -15,7 +16,7 @@ export type ShadowSample = {
   readonly isAnomaly: Uint8Array;
 };
 type SampledMessage = {
-  readonly batch: Uint8Array;
+  readonly batch: ByteSpan;
   readonly offset: number;
   /** Its readings, and the row of the champion's block where they begin. */
   readonly rowCount: number;
@@ -93,7 +94,7 @@ export function createShadow(options: ShadowOptions): Shadow {
       const offset = offsets[index] as number;
       if (rowCount > 0 && isSampled(partition, offset)) {
         if (chosenRows + rowCount <= options.blockRowsMax) {
-          messages.push({ batch: batches[firstIndex + index] as Uint8Array, offset, rowCount, firstRow });
+          messages.push({ batch: batches[firstIndex + index] as ByteSpan, offset, rowCount, firstRow });
           chosenRows += rowCount;
         } else leftOutRows += rowCount;
       }

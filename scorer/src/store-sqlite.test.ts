@@ -69,6 +69,7 @@ describe('the SQLite file over time', () => {
       timeMs: Date.now(),
       key: null,
       value: batch,
+      contentType: null,
       headers: {},
     }));
     await broker.publish(

@@ -71,6 +71,18 @@ const makeTopics = (name: string) =>
     [name, `${name}.anomalies`, `${name}.dead`].map((topic) => ({ name: topic, partitions: 1 })),
   );
 
+const limitMessageSize = (name: string, bytes: number) =>
+  admin.alterConfigs({
+    validateOnly: false,
+    resources: [
+      {
+        type: ConfigResourceTypes.TOPIC,
+        name,
+        configEntries: [{ name: 'max.message.bytes', value: String(bytes) }],
+      },
+    ],
+  });
+
 async function until(what: string, isSo: () => Promise<boolean> | boolean): Promise<void> {
   const end = performance.now() + deadlineMs;
   while (!(await isSo())) {
@@ -144,6 +156,25 @@ test('each bad message becomes a dead letter with its reason and origin, and the
   await service.stop();
 }, 180_000);
 
+test('a dead letter that its topic does not take goes without the message, and says where that is', async () => {
+  await makeTopics('tight');
+  await limitMessageSize('tight.dead', 1_000);
+  const large = { value: Buffer.from(`{${' '.repeat(5_000)}`), key: 'press-1', headers: { trace: 'x' } };
+  const beforeMs = Date.now();
+  await producer.send({ topic: 'tight', messages: [{ value: batch(good) }, large] });
+  const service = await startScorer('tight');
+  await until('the good readings stored', async () => (await storedCount('tight')) === 2);
+  const [letter, ...others] = (await readTopic(kafka, 'tight.dead')).map(({ value }) =>
+    fromBinary(DeadLetterSchema, value),
+  );
+  expect(others).toEqual([]);
+  expect(letter).toMatchObject({ topic: 'tight', partition: 0, offset: 1n, reason: 'bad-json', headers: {} });
+  expect([letter?.key.length, letter?.value.length]).toEqual([0, 0]);
+  expect(Number(letter?.messageTimeMs)).toBeGreaterThanOrEqual(beforeMs);
+  expect(letter?.detail).toContain('value 5001 bytes');
+  await service.stop();
+}, 120_000);
+
 test('a feature that the model does not know is ignored and counted; NaN and infinity are missing values', async () => {
   await makeTopics('odd');
   const values = { ...good, temperature: [Number.NaN, Number.POSITIVE_INFINITY], pressure: [1, 2] };
@@ -165,16 +196,7 @@ test('a feature that the model does not know is ignored and counted; NaN and inf
 
 test('requests beyond what the log or the database takes are the sender’s mistake, never a failure', async () => {
   await makeTopics('http');
-  await admin.alterConfigs({
-    validateOnly: false,
-    resources: [
-      {
-        type: ConfigResourceTypes.TOPIC,
-        name: 'http',
-        configEntries: [{ name: 'max.message.bytes', value: '1000' }],
-      },
-    ],
-  });
+  await limitMessageSize('http', 1_000);
   const service = await startScorer('http');
   await until('ready', () => isReady(service));
   const post = (body: Buffer) =>

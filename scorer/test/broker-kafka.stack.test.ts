@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { createTopics, type Kafka, startKafka, topicRanges } from '@lonetree/devstack';
 import { ConfigResourceTypes, Kafka as KafkaClient, logLevel, type Producer } from 'kafkajs';
 import { bounds } from '../src/bounds.ts';
-import { type Broker, type Fetched, MessageTooLarge, NothingPublished } from '../src/broker.ts';
+import { type Broker, bytesOf, type Fetched, MessageTooLarge, NothingPublished } from '../src/broker.ts';
 import { createKafkaBroker } from '../src/broker-kafka.ts';
 import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
@@ -94,20 +94,31 @@ test('keys, values, headers and times arrive as they were sent, and what is abse
     topic: 'shapes',
     messages: [
       { key: 'k', value: 'v', timestamp: String(sentMs), headers: { a: 'first', b: ['1', '2'], empty: '' } },
-      { key: null, value: null },
-      { key: '', value: '' },
+      { key: null, value: null, headers: { 'content-type': ['text/plain', 'application/json'], id: '1' } },
+      { key: '', value: '', headers: { id: '2', 'content-type': 'application/json' } },
     ],
   });
   const reader = await read('shapes');
   await until('three messages', () => offsets(reader).length === 3);
   const [first, second, third] = reader.blocks.flatMap(({ messages }) => messages);
   const text = (bytes: Uint8Array | null | undefined) => bytes && Buffer.from(bytes).toString();
-  expect([text(first?.key), text(first?.value), first?.timeMs]).toEqual(['k', 'v', sentMs]);
+  expect([text(first?.key), text(first?.value && bytesOf(first.value)), first?.timeMs]).toEqual([
+    'k',
+    'v',
+    sentMs,
+  ]);
   expect(Object.entries(first?.headers ?? {}).map(([name, value]) => [name, text(value)])).toEqual([
     ['a', 'first'],
     ['b', '2'],
     ['empty', ''],
   ]);
+  expect([first, second, third].map((message) => message?.contentType && text(message.contentType))).toEqual([
+    null,
+    'application/json', // The last one counts.
+    'application/json',
+  ]);
+  expect(second?.contentType).toBe(third?.contentType as Uint8Array);
+  expect(text(third?.headers.id)).toBe('2');
   expect([second?.key, second?.value]).toEqual([null, null]);
   expect([third?.key?.length, third?.value?.length]).toEqual([0, 0]);
   expect(await reader.broker.watermarks(0)).toEqual({ start: 0n, end: 3n });
@@ -200,7 +211,9 @@ test('a message that its topic never takes is told apart from a broker that is a
   }));
   await reader.broker.publish('refusing', small);
   await until('all published messages', () => offsets(reader).length === small.length);
-  const firstBytes = reader.blocks.flatMap(({ messages }) => messages.map(({ value: bytes }) => bytes?.[0]));
+  const firstBytes = reader.blocks.flatMap(({ messages }) =>
+    messages.map(({ value: span }) => span && bytesOf(span)[0]),
+  );
   expect(firstBytes).toEqual(small.map(({ value: bytes }) => bytes[0]));
   await reader.broker.close();
 }, 90_000);
@@ -226,7 +239,7 @@ test('what comes while a block is being stored waits behind it, and comes again 
     fail = () => resolve(false);
   });
   const reader = await read('busy', ({ messages }) => {
-    begun.push(messages.map(({ value }) => Buffer.from(value ?? []).toString()).join(' '));
+    begun.push(messages.map(({ value }) => value && Buffer.from(bytesOf(value)).toString()).join(' '));
     return begun.length === 1 ? isStored : Promise.resolve(true);
   });
   await send('a');

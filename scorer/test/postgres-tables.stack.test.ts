@@ -79,7 +79,14 @@ function score(from: bigint, messages: readonly (readonly Reading[])[]): Verdict
       })),
     );
     if ('rejected' in encoded) throw new Error(encoded.rejected.detail);
-    return { offset: Number(from) + index, timeMs: nowMs, key: null, value: encoded.batch, headers: {} };
+    return {
+      offset: Number(from) + index,
+      timeMs: nowMs,
+      key: null,
+      value: encoded.batch,
+      contentType: null,
+      headers: {},
+    };
   });
   const next = from + BigInt(messages.length);
   const batches = toBatches({ partition: 0, from, next, messages: fetched });

@@ -3,7 +3,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { Rejection } from '@lonetree/core-wasm';
 import { AnomalySchema, DeadLetterSchema, SensorBatchSchema } from '@lonetree/proto';
-import type { Broker, Message, Outgoing } from '../src/broker.ts';
+import { type Broker, bytesOf, type Message, type Outgoing } from '../src/broker.ts';
 import { createPipeline, type Pipeline, type Scoring } from '../src/pipeline.ts';
 import type { AnomalyRecord, Store, Verdicts } from '../src/store.ts';
 
@@ -144,6 +144,7 @@ class World {
       offset,
       timeMs: 1e12,
       key: null,
+      contentType: null,
       headers: {},
       value: this.random() < 0.06 ? Uint8Array.of(0xff) : this.#batch(),
     });
@@ -178,13 +179,14 @@ function createEngine(): Scoring {
       const refused: { index: number; rejection: Rejection }[] = [];
       for (const [index, message] of messages.entries()) {
         if (index < first) continue;
-        if (message === null || message[0] === 0xff) {
+        const bytes = message && bytesOf(message);
+        if (bytes === null || bytes[0] === 0xff) {
           messageRows.push(0);
-          if (message !== null)
+          if (bytes !== null)
             refused.push({ index, rejection: { reason: 'malformed', detail: 'spoilt on purpose' } });
           continue;
         }
-        const { columns, timeDeltasMs } = fromBinary(SensorBatchSchema, message);
+        const { columns, timeDeltasMs } = fromBinary(SensorBatchSchema, bytes);
         const values = columns[0]?.values ?? [];
         if (rows.length > 0 && rows.length + values.length > engineRowCountMax)
           return { next: index, refused };
@@ -497,11 +499,12 @@ function compare(seed: number, world: World, deleted: readonly [number, Message]
     ...world.log.flatMap((log, partition) => log.map((message) => [partition, message] as const)),
   ];
   for (const [partition, { offset, value }] of messages) {
-    if (value === null || value[0] === 0xff) {
+    const bytes = value && bytesOf(value);
+    if (bytes === null || bytes[0] === 0xff) {
       badMessages.push(`${partition}-${offset}`);
       continue;
     }
-    const values = fromBinary(SensorBatchSchema, value).columns[0]?.values ?? [];
+    const values = fromBinary(SensorBatchSchema, bytes).columns[0]?.values ?? [];
     for (const [row, x] of values.entries())
       expected.set(`${readingsTopic}-${partition}-${offset}-${row}`, x);
   }

@@ -43,7 +43,7 @@ const toJsonReading = ({ station = 'a', timeMs = startMs, temperature = 28 }: Re
 function toMessage(offset: number, readings: readonly Reading[]): Message {
   const encoded = encodeReadings(readings.map(toJsonReading));
   if ('rejected' in encoded) throw new Error(encoded.rejected.detail);
-  return { offset, timeMs: startMs, key: null, value: encoded.batch, headers: {} };
+  return { offset, timeMs: startMs, key: null, value: encoded.batch, contentType: null, headers: {} };
 }
 
 /** Beyond the model's range limit, so abnormal. */
