@@ -3,6 +3,8 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { readArguments } from '@lonetree/devstack';
 
 /** What asc makes of the sources; throws what it prints when they do not compile. */
 export function compileKernel(): Uint8Array {
@@ -36,9 +38,15 @@ export function compileKernel(): Uint8Array {
 }
 
 if (import.meta.main) {
+  const usage = `bun run build:wasm [--check]
+
+Compiles core-wasm/assembly to core-wasm/src/kernel.wasm; --check only compares, and exits 1 when they differ.`;
+  const { values } = readArguments(usage, (args) =>
+    parseArgs({ args, options: { check: { type: 'boolean' } } }),
+  );
   const target = join(import.meta.dir, 'src', 'kernel.wasm');
   const kernel = compileKernel();
-  if (process.argv.includes('--check')) {
+  if (values.check === true) {
     if (!Buffer.from(kernel).equals(readFileSync(target))) {
       console.error(
         'core-wasm/src/kernel.wasm is not what core-wasm/assembly gives: run `bun run build:wasm` and commit it.',

@@ -154,7 +154,7 @@ const rejections: readonly (readonly [RejectionReason, (facts: RejectionFacts) =
   [
     'missing-feature',
     ({ about, features }) =>
-      `The model needs the feature "${features[about]}", which the batch has not. Send NaN where a value is missing.`,
+      `The model needs the feature "${features[about]}", which the batch has not. Send NaN (null in JSON) where a value is missing.`,
   ],
   [
     'time-out-of-range',

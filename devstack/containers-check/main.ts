@@ -6,12 +6,18 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { takeNoArguments } from '../src/arguments.ts';
 import { containerTools, ensureContainerTools } from '../src/container-tools.ts';
 import { projectFolder } from '../src/folders.ts';
 import { ensurePackages, run } from '../src/install.ts';
 import { ensureKafka, kafkaJarFolder } from '../src/kafka.ts';
 import { freePort } from '../src/port.ts';
 import { progress } from '../src/progress.ts';
+
+takeNoArguments(`bun run check:containers
+
+Builds the images and runs docker-compose.yml with them, by podman and the real Compose, with stand-ins for the official images.
+Needs root on Debian, the package registries, about 20 GB, and minutes. Prints what holds; exits 1 when something does not.`);
 
 const folder = mkdtempSync(join(tmpdir(), 'lonetree-containers-'));
 const context = join(folder, 'context');

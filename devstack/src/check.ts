@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { takeNoArguments } from './arguments.ts';
 import { containerTools, ensureContainerTools } from './container-tools.ts';
 import { projectFolder } from './folders.ts';
 import { seconds } from './progress.ts';
@@ -144,6 +145,9 @@ async function inParallel<T, R>(
 }
 
 if (import.meta.main) {
+  takeNoArguments(
+    'bun run check\n\nRuns every static check: types, lint, format, generated files, Python, rules, Compose.',
+  );
   const tally = await runChecks();
   console.log(describeTally(tally));
   process.exit(tally.failed === 0 ? 0 : 1);

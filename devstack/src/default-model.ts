@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { readArguments } from './arguments.ts';
 import { runPython } from './python.ts';
 
 const repository = join(import.meta.dir, '..', '..');
@@ -55,7 +56,12 @@ async function simulate(rows: string): Promise<void> {
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({ options: { output: { type: 'string' } } });
+  const usage = `bun run build:model [--output FILE]
+
+Trains the shipped model on the simulator's readings, and writes its forest file (models/default.forest).`;
+  const { values } = readArguments(usage, (args) =>
+    parseArgs({ args, options: { output: { type: 'string' } } }),
+  );
   const report = await buildDefaultModel(values.output ?? join(repository, 'models', 'default.forest'));
   process.stdout.write(`${report.trim()}\n`);
 }

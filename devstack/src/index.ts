@@ -1,5 +1,6 @@
 // What tests and tools of other workspaces use: real servers, topics, and the Python environment.
 export { type Airflow, type AirflowService, type DagRun, startAirflow } from './airflow.ts';
+export { readArguments, readWholeNumber, takeNoArguments } from './arguments.ts';
 export { buildDefaultModel } from './default-model.ts';
 export { projectFolder, toolsFolder } from './folders.ts';
 export { launchHttp } from './http.ts';

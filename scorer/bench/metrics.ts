@@ -1,11 +1,15 @@
 // `bun run bench:metrics`: what counting costs, in nanoseconds a reading, for blocks of several shapes. Exits 1 when a count is
 // wrong, or when it costs more than it may.
 import type { Block } from '@lonetree/core-wasm';
-import { median, spread } from '@lonetree/devstack';
+import { median, spread, takeNoArguments } from '@lonetree/devstack';
 import type { Message } from '../src/broker.ts';
 import { createMetrics, type Metrics } from '../src/metrics.ts';
 import type { AnomalyRecord } from '../src/store.ts';
 import { idleState } from '../test/idle-state.ts';
+
+takeNoArguments(`bun run bench:metrics
+
+Measures what counting costs, in nanoseconds a reading. Prints a line of JSON; exits 1 when a count is wrong or costs too much.`);
 
 type Shape = { readonly messages: number; readonly rows: number };
 const shapes: readonly Shape[] = [

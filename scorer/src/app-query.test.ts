@@ -25,7 +25,14 @@ test('times beyond those of any reading ask for everything on that side', () => 
 
 test('a misspelt parameter is refused and named', () => {
   const { error } = schema.safeParse({ stations: 'a' });
-  expect(error?.issues[0]?.message).toContain('stations');
+  expect(error?.issues[0]?.message).toBe('there is no stations; there are station, from, to, limit, cursor');
+});
+
+test('a limit that is none is refused with what may be given', () => {
+  for (const limit of ['abc', '0', '1001', '1.5', '']) {
+    const { error } = schema.safeParse({ limit });
+    expect(error?.issues[0]?.message).toBe('give a whole number from 1 to 1000');
+  }
 });
 
 test('a cursor leads to the row that it was made of', () => {

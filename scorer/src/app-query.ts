@@ -1,5 +1,6 @@
 // What can be asked for of stored verdicts, and the cursor that leads from one page of them to the next.
 import { z } from '@hono/zod-openapi';
+import { parseIsoTime } from '@lonetree/proto/time';
 import { Problem } from './app-problems.ts';
 import type { AnomalyRecord, Cursor, PredictionRecord, ReadingQuery } from './store.ts';
 
@@ -7,11 +8,8 @@ import type { AnomalyRecord, Cursor, PredictionRecord, ReadingQuery } from './st
 const firstMs = Date.UTC(2000);
 const endMs = Date.UTC(2101);
 
-/** NaN for what is no time. `Date.parse` alone takes "1" for a month and "-1" for a year. */
-function parseInstant(text: string): number {
-  if (/^\d{1,16}$/.test(text)) return Number(text);
-  return /^[+-]?\d{4,6}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
-}
+/** NaN for what is no time. */
+const parseInstant = (text: string): number => (/^\d{1,16}$/.test(text) ? Number(text) : parseIsoTime(text));
 
 const instant = z
   .string()
@@ -21,18 +19,31 @@ const instant = z
   )
   .transform((text) => Math.min(Math.max(parseInstant(text), firstMs), endMs));
 
-export const querySchema = (rowsMax: number) =>
-  z.strictObject({
+export const querySchema = (rowsMax: number) => {
+  const limitWanted = `give a whole number from 1 to ${rowsMax}`;
+  const fields = {
     station: z
       .string()
-      .min(1)
+      .min(1, 'give a name, or leave it out')
       .regex(/^[^\0]*$/, 'no name has a NUL character')
       .optional(),
     from: instant.optional().describe('inclusive; ISO 8601 or milliseconds since 1970'),
     to: instant.optional().describe('exclusive; ISO 8601 or milliseconds since 1970'),
-    limit: z.coerce.number().int().min(1).max(rowsMax).default(100),
+    limit: z.coerce
+      .number(limitWanted)
+      .int(limitWanted)
+      .min(1, limitWanted)
+      .max(rowsMax, limitWanted)
+      .default(100),
     cursor: z.string().optional().describe('`next` of the answer before'),
+  };
+  return z.strictObject(fields, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? `there is no ${issue.keys.join(', ')}; there are ${Object.keys(fields).join(', ')}`
+        : undefined,
   });
+};
 type Query = z.infer<ReturnType<typeof querySchema>>;
 
 /** Throws a Problem when the cursor is not one of ours. */

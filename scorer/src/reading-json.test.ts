@@ -55,6 +55,22 @@ test('ISO 8601 text is a time', () => {
   );
 });
 
+test('text that is no ISO 8601 is no time, and the refusal quotes it', () => {
+  for (const text of ['5', '1795420800000', '11/23/2026 08:00', 'Nov 23 2026', '2026-02-30']) {
+    const refused = refusal({ station: 's1', time: text, temperature: 1 });
+    expect(refused?.reason).toBe('time-out-of-range');
+    expect(refused?.detail).toContain(`"${text}"`);
+  }
+});
+
+test('what stands in the place of a station or a value is quoted as it was sent', () => {
+  expect(refusal({ station: 5, time, temperature: 1 })?.detail).toContain('the "station" 5:');
+  expect(refusal({ station: '', time, temperature: 1 })?.detail).toContain('the "station" "":');
+  expect(refusal({ station: 's1', time, values: { temperature: '28' } })?.detail).toContain(
+    '"temperature" is "28"',
+  );
+});
+
 test('several readings share a dictionary of stations and follow each other in time', () => {
   const batch = decoded({
     readings: [
@@ -81,7 +97,7 @@ test('what cannot be read is refused with a reason that says what and where', ()
     reason: 'time-out-of-range',
   });
   expect(refusal({ station: 's1', time, values: { temperature: '28' } })?.detail).toContain(
-    'Reading 0: "temperature" is 28, not a number',
+    'Reading 0: "temperature" is "28", not a number',
   );
   expect(
     refusal([

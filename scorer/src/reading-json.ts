@@ -2,6 +2,7 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Rejection } from '@lonetree/core-wasm';
 import { FeatureColumnSchema, SensorBatchSchema } from '@lonetree/proto';
+import { parseIsoTime } from '@lonetree/proto/time';
 
 /** One reading as a person or an MQTT bridge writes it; a null value is a missing one. */
 export type JsonReading = {
@@ -138,8 +139,10 @@ function parseReading(
 ): JsonReading | Refused {
   if (!isObject(item)) return refuse(`Reading ${index} is not an object.`);
   const { station, time, values } = item;
-  if (typeof station !== 'string' || station === '')
-    return refuse(`Reading ${index} has no "station": give its name as text.`, 'no-station');
+  if (typeof station !== 'string' || station === '') {
+    const what = station === undefined ? 'no "station"' : `the "station" ${shorten(station)}`;
+    return refuse(`Reading ${index} has ${what}: give its name as text.`, 'no-station');
+  }
   const timeMs = parseTime(time, fallbackTimeMs);
   if (timeMs === null) {
     return refuse(
@@ -153,7 +156,7 @@ function parseReading(
 
 /** A whole number of milliseconds that a batch can carry, or null. Years outside 2000–2100 are refused when decoding. */
 function parseTime(time: unknown, fallbackTimeMs: number | undefined): number | null {
-  const timeMs = time === undefined ? fallbackTimeMs : typeof time === 'string' ? Date.parse(time) : time;
+  const timeMs = time === undefined ? fallbackTimeMs : typeof time === 'string' ? parseIsoTime(time) : time;
   return typeof timeMs === 'number' && Math.abs(timeMs) <= 8.64e15 ? Math.round(timeMs) : null;
 }
 
@@ -163,7 +166,7 @@ function refusalOf(values: unknown, index: number): Refused | null {
     const value = values[name];
     if (value !== null && typeof value !== 'number') {
       return refuse(
-        `Reading ${index}: "${shorten(name)}" is ${shorten(value)}, not a number; write null for a missing value.`,
+        `Reading ${index}: ${shorten(name)} is ${shorten(value)}, not a number: write null for a missing value.`,
       );
     }
   }
@@ -182,6 +185,6 @@ function numbersOf(fields: Record<string, unknown>): Values {
 
 /** A piece of someone else's input for a message: short, whatever it is. */
 function shorten(value: unknown): string {
-  const text = typeof value === 'object' && value !== null ? 'an object or list' : String(value);
+  const text = typeof value === 'object' && value !== null ? 'an object or list' : JSON.stringify(value);
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }

@@ -2,6 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { pipeline } from 'node:stream';
+import { parseIsoTime } from '@lonetree/proto/time';
 import { CsvError, parse } from 'csv-parse';
 import { createBatcher, type SimulatedMessage } from './batch.ts';
 import type { Reading } from './fleet.ts';
@@ -122,18 +123,13 @@ function chooseColumns(
   return { time, features: rest };
 }
 
-const TIME_PATTERN = /^(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?))?(Z|[+-]\d{2}:?\d{2})?$/;
 /** A plain number below this is taken as seconds: as milliseconds it would be before 1973. */
 const MILLISECONDS_MIN = 1e11;
 
 /** Milliseconds since the Unix epoch; a time without a zone is UTC. */
 export function parseTime(text: string, place: string): number {
-  const match = TIME_PATTERN.exec(text);
   const number = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
-  const timeMs =
-    match === null
-      ? number * (number < MILLISECONDS_MIN ? 1_000 : 1)
-      : Date.parse(`${match[1]}T${match[2] ?? '00:00'}${match[3] ?? 'Z'}`);
+  const timeMs = Number.isNaN(number) ? parseIsoTime(text) : number * (number < MILLISECONDS_MIN ? 1_000 : 1);
   if (!Number.isFinite(timeMs)) {
     throw new ReplayError(
       `${place}: "${text}" is no time; give ISO 8601 or seconds or milliseconds since 1970`,

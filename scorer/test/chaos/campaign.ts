@@ -230,8 +230,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     const watch = watchPositions(database.url);
     for (const name of options.events) {
       const event = events[name];
-      if (event === undefined)
-        throw new Error(`there is no event ${name}; there are ${Object.keys(events).join(', ')}`);
+      if (event === undefined) throw new Error(`there is no event ${name}`);
       while (campaign.scorers.length < 3) campaign.start();
       const startMs = performance.now();
       await event(campaign);
