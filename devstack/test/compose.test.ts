@@ -1,7 +1,8 @@
 // docker-compose.yml as Compose itself reads it: what it refuses, and what holds of every service.
 import { beforeAll, expect, test } from 'bun:test';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import { dirname, join, relative } from 'node:path';
 import { containerTools, ensureContainerTools } from '../src/container-tools.ts';
 import { projectFolder } from '../src/folders.ts';
 
@@ -105,3 +106,39 @@ test('Prometheus looks for services that are there', () => {
   expect(hosts.length).toBeGreaterThan(8);
   expect(hosts.filter((host) => host !== '127.0.0.1' && !(host in compose.services))).toEqual([]);
 });
+
+test.each([
+  ['scorer/Dockerfile', ['scorer/src/main.ts', 'scorer/src/start.ts']],
+  ['simulator/Dockerfile', ['simulator/src/main.ts']],
+  ['monitoring/webhook/Dockerfile', ['monitoring/webhook/main.ts']],
+])('%s copies every file that its programs import', (dockerfile, programs) => {
+  const copied = [
+    ...readFileSync(join(projectFolder, dockerfile), 'utf8').matchAll(/^COPY ([^-\s]\S*) /gm),
+  ].map(([, path]) => path as string);
+  const files = importedFiles(programs.map((program) => join(projectFolder, program)));
+  expect(files.length).toBeGreaterThanOrEqual(programs.length);
+  const isCopied = (file: string) => copied.some((path) => file === path || file.startsWith(`${path}/`));
+  expect(files.filter((file) => !isCopied(file))).toEqual([]);
+  const sent = Array.from(
+    readFileSync(join(projectFolder, '.dockerignore'), 'utf8').matchAll(/^!(.+)$/gm),
+    ([, path]) => path as string,
+  );
+  const isSent = (path: string) => sent.some((one) => path === one || path.startsWith(`${one}/`));
+  expect(copied.filter((path) => !isSent(path))).toEqual([]);
+});
+
+/** The project's own files that run when these do, from the project's folder. */
+function importedFiles(programs: readonly string[]): string[] {
+  const transpiler = new Bun.Transpiler({ loader: 'ts' });
+  const found = new Set<string>();
+  for (const waiting = [...programs]; waiting.length > 0; ) {
+    const file = waiting.pop() as string;
+    if (found.has(file)) continue;
+    found.add(file);
+    for (const { path } of transpiler.scanImports(readFileSync(file, 'utf8'))) {
+      const resolved = isBuiltin(path) ? path : realpathSync(Bun.resolveSync(path, dirname(file)));
+      if (resolved.endsWith('.ts') && !resolved.includes('node_modules')) waiting.push(resolved);
+    }
+  }
+  return [...found].map((file) => relative(projectFolder, file));
+}
