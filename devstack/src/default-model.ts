@@ -12,6 +12,7 @@ const seed = '42';
 const readingCount = '43825';
 const alarmRate = '0.001';
 const features = 'temperature,humidity,sound';
+const units = 'temperature=Cel,humidity=%,sound=dB';
 
 /** Writes the forest file, and scikit-learn's where asked for; answers what the trainer reports, one line of JSON. */
 export async function buildDefaultModel(
@@ -32,6 +33,8 @@ export async function buildDefaultModel(
       ...files,
       '--features',
       features,
+      '--units',
+      units,
       '--alarm-rate',
       alarmRate,
       '--seed',

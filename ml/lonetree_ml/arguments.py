@@ -41,6 +41,14 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
 
 
+def units(text: str) -> dict[str, str]:
+    """Read `a=Cel,b=%`: the units of some features."""
+    pairs = [part.split("=", 1) for part in text.split(",")]
+    if not all(len(pair) == 2 and all(one.strip() for one in pair) for pair in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} does not say FEATURE=UNIT,FEATURE=UNIT")
+    return {name.strip(): unit.strip() for name, unit in pairs}
+
+
 def rate(text: str) -> float:
     """Read a share of rows below one half."""
     value = float(text)

@@ -27,7 +27,7 @@ from lonetree_ml.forest import (
 from lonetree_ml.forest_file import ForestFileError, check_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from sklearn.ensemble import IsolationForest
@@ -47,6 +47,7 @@ def build(
     forest: IsolationForest,
     features: Sequence[str],
     *,
+    units: Mapping[str, str] | None = None,
     verdict: Verdict | None = None,
     training: Floats | None = None,
     stations: NDArray[np.intp] | None = None,
@@ -54,8 +55,8 @@ def build(
 ) -> Forest:
     """Return the forest file's content. With a `verdict` its threshold and guards, else the forest's own `offset_`.
 
-    `stations`, shape (rows,), says where known whose each training row is, each station's together and in order of time:
-    then it can be told how many independent rows they are worth.
+    `units` by feature, as far as they are known. `stations`, shape (rows,), says where known whose each training row is,
+    each station's together and in order of time: then it can be told how many independent rows they are worth.
     """
     check_features(forest, features)
     trees = [_tree(forest, index) for index in range(len(forest.estimators_))]
@@ -64,7 +65,7 @@ def build(
     test_rows = _self_test_rows(trees, len(features))
     return Forest(
         features=list(features),
-        units=[""] * len(features),
+        units=[(units or {}).get(name, "") for name in features],
         trees=trees,
         max_samples=int(forest._max_samples),
         denominator=denominator,

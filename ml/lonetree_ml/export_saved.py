@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lonetree_ml import export, sklearn_file, training, verdict
-from lonetree_ml.arguments import ALARM_RATE, SEED, UsageError, names, rate
+from lonetree_ml import export, forest_file, sklearn_file, training, verdict
+from lonetree_ml.arguments import ALARM_RATE, SEED, UsageError, names, rate, units
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -25,6 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="A,B",
         help="names of the forest's features, in its order (default: its own, or x0, x1, …)",
     )
+    parser.add_argument("--units", type=units, metavar="A=CEL,…", help="of features, kept in the file (default: unknown)")
     parser.add_argument(
         "--rows", metavar="CSV", help="calibrate threshold and guards on these (default: its offset_, no guards)"
     )
@@ -44,13 +45,15 @@ def run(options: Namespace) -> dict[str, Any]:
             "The forest does not name its features: they are called %s. Name them by --features.", ", ".join(features)
         )
     export.check_features(model, features)
+    known = options.units or {}
+    forest_file.check_units(known, features)
     if options.rows is None:
-        return training.write(Path(options.output), export.build(model, features, meta={"training": {}}), {})
+        return training.write(Path(options.output), export.build(model, features, units=known, meta={"training": {}}), {})
     rows, _ = training.read_rows(Path(options.rows), features)
     alarm_rate = ALARM_RATE if options.alarm_rate is None else options.alarm_rate
     seed = 0 if options.seed is None else options.seed
     fitted = verdict.fit(rows, alarm_rate=alarm_rate, seed=seed, forest=model)
     report = {"rows": len(rows), "seed": seed, **training.calibration(fitted)}
-    forest = export.build(model, features, verdict=fitted, training=rows, meta={"training": report})
+    forest = export.build(model, features, units=known, verdict=fitted, training=rows, meta={"training": report})
     export.check_threshold(model, forest, rows[fitted.calibration])
     return training.write(Path(options.output), forest, report)

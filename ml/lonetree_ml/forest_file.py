@@ -27,6 +27,7 @@ from lonetree_ml.forest import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -128,8 +129,16 @@ def check_names(names: list[str]) -> None:
         _require(names.count(name) == 1, f"Two features are named {name!r}: names must differ.")
 
 
+def check_units(units: Mapping[str, str], features: Sequence[str]) -> None:
+    """Raise ForestFileError when a unit is of no feature, or the format cannot hold it."""
+    for name, unit in units.items():
+        _require(name in features, f"There is a unit of {name!r}, which is no feature; there are {', '.join(features)}.")
+        _require(len(unit.encode()) <= NAME_SIZE_MAX, f"The unit of {name!r} is longer than {NAME_SIZE_MAX} bytes.")
+
+
 def _check_limits(forest: Forest) -> None:
     check_names(list(forest.features))
+    check_units(dict(zip(forest.features, forest.units, strict=True)), forest.features)
     for what, count, most in (
         ("trees", len(forest.trees), TREES_MAX),
         ("samples a tree", forest.max_samples, SAMPLES_MAX),

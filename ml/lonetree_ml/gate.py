@@ -119,10 +119,12 @@ def faults_of(rows: Floats, count: int = FAULTS) -> Floats:
 
 
 def schema(challenger: Forest, champion: Forest | None) -> Check:
-    """Check that both read the same features in the same order."""
+    """Check that both read the same features in the same order, and in the same units as far as both know them."""
     features = list(challenger.features)
     if champion is None or features == list(champion.features):
-        return Check("schema", passed=True, detail=f"features {', '.join(features)}")
+        units = [] if champion is None else zip(features, challenger.units, champion.units, strict=True)
+        changed = [f"{name} in {new}, the champion in {old}" for name, new, old in units if new and old and new != old]
+        return Check("schema", passed=not changed, detail="; ".join(changed) or f"features {', '.join(features)}")
     return Check("schema", passed=False, detail=f"features {', '.join(features)}; champion: {', '.join(champion.features)}")
 
 

@@ -45,13 +45,14 @@ def write(
 
 
 def _features(forest: Forest) -> str:
-    lines = ["| feature | least | median | most | low limit | high limit |", "|---|---|---|---|---|---|"]
+    lines = ["| feature | unit | least | median | most | low limit | high limit |", "|---|---|---|---|---|---|---|"]
     for index, name in enumerate(forest.features[:FEATURES_MAX]):
         summary = forest.summary
         seen = ["–"] * 3
         if summary is not None:
             seen = [f"{np.interp(at, summary.probabilities, summary.quantiles[index]):.6g}" for at in (0, 0.5, 1)]
-        lines.append(f"| {' | '.join([name.replace('|', chr(92) + '|'), *seen, *_limits(forest, index)])} |")
+        named = [text.replace("|", "\\|") for text in (name, forest.units[index] or "unknown")]
+        lines.append(f"| {' | '.join([*named, *seen, *_limits(forest, index)])} |")
     if len(forest.features) > FEATURES_MAX:
         lines.append(f"\nand {len(forest.features) - FEATURES_MAX} more.")
     return "\n".join(lines)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lonetree_ml import atomic_file, database, forest_file, gate, register, registry, sklearn_file, training
-from lonetree_ml.arguments import ALARM_RATE, SEED, Integer, UsageError, instant, names, rate
+from lonetree_ml.arguments import ALARM_RATE, SEED, Integer, UsageError, instant, names, rate, units
 from lonetree_ml.forest_file import SAMPLES_MAX, TREES_MAX
 from lonetree_ml.judge import clean
 from lonetree_ml.table import InputError, Table
@@ -16,6 +16,7 @@ from lonetree_ml.window import TRAINING, Span, iso, read
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Mapping
 
     from lonetree_ml.registry import Registry
     from lonetree_ml.window import Sample
@@ -35,6 +36,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="readings to sample when there are more (default: 200000)",
     )
     parser.add_argument("--features", type=names, metavar="A,B", help="to learn from (default: the newest model's)")
+    parser.add_argument(
+        "--units", type=units, metavar="A=CEL,…", help="of features (default: the champion's with --register, else unknown)"
+    )
     parser.add_argument("--seed", type=SEED, default=0, metavar="N", help="same seed, same model (default: 0)")
     parser.add_argument(
         "--trees", type=Integer(1, TREES_MAX), metavar="N", help="(default: the champion's with --register, else 100)"
@@ -77,6 +81,7 @@ def run(options: Namespace) -> dict[str, Any]:
     if len(sample.values) < gate.TRAINING_ROWS_MIN:
         few = f"Only {len(sample.values)} readings to train on were stored from {span}, a quarter being held out"
         raise InputError(f"{few}; at least {gate.TRAINING_ROWS_MIN:,} are needed to train on.")
+    forest_file.check_units(options.units or {}, sample.features)
     rows = clean(sample.values)
     origin = {"from": iso(span.start), "to": iso(span.end), "stored_rows": sample.stored}
     model, forest, report = training.train(
@@ -86,6 +91,7 @@ def run(options: Namespace) -> dict[str, Any]:
         samples=shape.samples,
         seed=options.seed,
         alarm_rate=shape.alarm_rate,
+        units=shape.units,
         stations=sample.stations,
         origin=origin,
     )
@@ -106,6 +112,7 @@ class _Shape:
     trees: int = 100
     samples: int = 256
     alarm_rate: float = ALARM_RATE
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 def _shape(connected: Registry | None, options: Namespace) -> _Shape:
@@ -115,8 +122,9 @@ def _shape(connected: Registry | None, options: Namespace) -> _Shape:
     if connected is not None and champion is not None:
         forest = forest_file.from_bytes(connected.forest_bytes(champion))
         alarm_rate = ALARM_RATE if forest.guards is None else forest.guards.alarm_rate
-        shape = _Shape(len(forest.trees), forest.max_samples, alarm_rate)
-    asked = {name: getattr(options, name) for name in ("trees", "samples", "alarm_rate")}
+        units_known = dict(zip(forest.features, forest.units, strict=True))
+        shape = _Shape(len(forest.trees), forest.max_samples, alarm_rate, units_known)
+    asked = {name: getattr(options, name) for name in ("trees", "samples", "alarm_rate", "units")}
     return replace(shape, **{name: value for name, value in asked.items() if value is not None})
 
 

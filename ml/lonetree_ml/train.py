@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lonetree_ml.absent import absent
-from lonetree_ml.arguments import ALARM_RATE, SEED, Integer, names, rate
-from lonetree_ml.forest_file import SAMPLES_MAX, TREES_MAX
+from lonetree_ml.arguments import ALARM_RATE, SEED, Integer, names, rate, units
+from lonetree_ml.forest_file import SAMPLES_MAX, TREES_MAX, check_units
 
 # scikit-learn imports pandas where it is there, and needs it for data sets only: a quarter of the time a start takes.
 with absent("pandas"):
@@ -22,6 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--input", required=True, metavar="CSV", help="rows with a header; an empty cell is a missing value")
     parser.add_argument("--output", required=True, metavar="FOREST", help="the .forest file to write")
     parser.add_argument("--features", type=names, metavar="A,B", help="columns to learn from (default: all)")
+    parser.add_argument("--units", type=units, metavar="A=CEL,…", help="of features, kept in the file (default: unknown)")
     parser.add_argument("--trees", type=Integer(1, TREES_MAX), default=100, metavar="N", help="(default: 100)")
     parser.add_argument(
         "--samples",
@@ -48,6 +49,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> dict[str, Any]:
     """Fit on the rows and write the forest file."""
     rows, features = training.read_rows(Path(options.input), options.features)
+    known = options.units or {}
+    check_units(known, features)
     model, forest, report = training.train(
         rows,
         features,
@@ -56,6 +59,7 @@ def run(options: Namespace) -> dict[str, Any]:
         seed=options.seed,
         alarm_rate=options.alarm_rate,
         contamination=options.contamination,
+        units=known,
     )
     if options.save_sklearn is not None:
         from lonetree_ml import sklearn_file  # noqa: PLC0415 skops takes a second to import, and few ask for this

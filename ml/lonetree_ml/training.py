@@ -14,6 +14,7 @@ from lonetree_ml.judge import clean
 from lonetree_ml.table import InputError, read_table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,12 +38,13 @@ def train(
     seed: int,
     alarm_rate: float,
     contamination: float | None = None,
+    units: Mapping[str, str] | None = None,
     stations: NDArray[np.intp] | None = None,
     origin: dict[str, Any] | None = None,
 ) -> tuple[IsolationForest, Forest, dict[str, Any]]:
     """Fit a forest (and guards, unless the threshold is by contamination); answers with both forms of it and a report.
 
-    `stations` as in `export.build`; `origin` says where the rows came from and is kept in the file.
+    `units` and `stations` as in `export.build`; `origin` says where the rows came from and is kept in the file.
     """
     report: dict[str, Any] = {"trees": trees, "samples": samples, "seed": seed, "rows": len(rows), **(origin or {})}
     if contamination is not None:
@@ -51,7 +53,7 @@ def train(
         ).fit(rows)
         alarms = float(np.mean(model.predict(rows) < 0))
         report |= {"contamination": contamination, "realised_alarm_rate": alarms}
-        forest = export.build(model, features, training=rows, stations=stations, meta={"training": report})
+        forest = export.build(model, features, units=units, training=rows, stations=stations, meta={"training": report})
         export.check_threshold(model, forest, rows)
     else:
         fitted = verdict.fit(rows, alarm_rate=alarm_rate, seed=seed, trees=trees, samples=samples)
@@ -59,7 +61,7 @@ def train(
         model.offset_ = -fitted.threshold  # scikit-learn's predict then says what the forest's reason says
         report |= calibration(fitted)
         meta = {"training": report}
-        forest = export.build(model, features, verdict=fitted, training=rows, stations=stations, meta=meta)
+        forest = export.build(model, features, units=units, verdict=fitted, training=rows, stations=stations, meta=meta)
         export.check_threshold(model, forest, rows[fitted.calibration])
     return model, forest, report
 

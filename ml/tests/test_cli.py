@@ -88,6 +88,16 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(run: Run, ro
     assert first != other
 
 
+def test_units_are_kept_in_the_file_of_a_trained_and_of_an_exported_forest(run: Run, rows_csv: Path, tmp_path: Path) -> None:
+    output, saved = tmp_path / "m.forest", tmp_path / "m.skops"
+    units = ("--units", "sound=dB, temperature=Cel")
+    assert run("train", "--input", rows_csv, "--output", output, "--save-sklearn", saved, *units).code == 0
+    assert forest_file.read(output).units == ["Cel", "", "dB"]
+    names = ("--features", "temperature,humidity,sound")
+    assert run("export", "--sklearn", saved, "--output", output, *names, "--units", "humidity=%").code == 0
+    assert forest_file.read(output).units == ["", "%", ""]
+
+
 def test_contamination_is_scikit_learns_rule_on_all_rows_without_guards(run: Run, rows_csv: Path, tmp_path: Path) -> None:
     output = tmp_path / "m.forest"
     arguments = ("--trees", 50, "--samples", 128, "--contamination", 0.02, "--seed", 5)
@@ -239,6 +249,7 @@ def test_other_bad_input_ends_with_1_and_says_what_to_do(run: Run, rows_csv: Pat
         (("train", "--input", tmp_path / "latin.csv", *output), "latin.csv, after line"),
         (("train", "--input", rows_csv, *output, "--features", "a"), "no column is named 'a'. The columns are temperature"),
         (("train", "--input", rows_csv, *output, "--features", "sound,sound"), "Two features are named 'sound'"),
+        (("train", "--input", rows_csv, *output, "--units", "pressure=bar"), "a unit of 'pressure', which is no feature"),
         (("train", "--input", rows_csv, "--output", tmp_path / "no" / "m.forest"), "No such file"),
         (("export", "--sklearn", tmp_path / "none.skops", *output), "none.skops does not exist"),
         (("export", "--sklearn", tmp_path / "bad.skops", *output), "not a forest saved by skops"),
@@ -294,6 +305,8 @@ def test_a_forest_with_another_number_of_features_than_the_rows_is_refused(run: 
         ["train", "--input", "a", "--output", "b", "--seed", "-1"],
         ["train", "--input", "a", "--output", "b", "--seed", "4294967296"],
         ["train", "--input", "a", "--output", "b", "--trees", "many"],
+        ["train", "--input", "a", "--output", "b", "--units", "Cel"],
+        ["train", "--input", "a", "--output", "b", "--units", "temperature="],
         ["export", "--sklearn", "a", "--output", "b", "--alarm-rate", "0.1"],
         ["evaluate", "--input", "a"],
         ["evaluate", "--input", "a", "--model", "b", "--sklearn", "c"],

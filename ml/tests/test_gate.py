@@ -58,6 +58,13 @@ def test_other_features_or_another_order_are_refused_before_anything_is_scored(
     assert "temperature, humidity, sound" in failed(checks)["schema"]
 
 
+def test_another_unit_is_refused_where_both_models_say_theirs(champion: Forest, challenger: Forest) -> None:
+    celsius = replace(champion, units=["Cel", "", "dB"])
+    assert failed(gate.check(replace(challenger, units=["Cel", "%", ""]), celsius, rows(2))) == {}
+    detail = failed(gate.check(replace(challenger, units=["[degF]", "%", "dB"]), celsius, rows(2)))["schema"]
+    assert detail == "temperature in [degF], the champion in Cel"
+
+
 def alike(seed: int, order: tuple[int, int, int] = (0, 1, 2)) -> NDArray[np.float64]:
     """Two sensors of nearly the same range, and a third one."""
     values = np.random.default_rng(seed).normal([20, 23, 0], [2, 2.5, 1], (3_000, 3))

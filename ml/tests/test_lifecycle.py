@@ -11,6 +11,7 @@ from conftest import Outcome, Servers
 from numpy.typing import NDArray
 from stored import START, Connection, add_model, add_predictions
 
+from lonetree_ml import forest_file
 from lonetree_ml.golden import simulated_rows
 from lonetree_ml.window import HELD_OUT, TRAINING, Span, read
 
@@ -203,6 +204,15 @@ def test_other_features_than_the_champions_are_refused(command: Command, databas
     assert retrain(command, "--output", tmp_path / "1.forest").code == 0
     assert retrain(command, "--features", "sound,humidity", "--output", tmp_path / "2.forest").code == 0
     assert failed(gate(command, "--challenger", tmp_path / "2.forest", "--champion", tmp_path / "1.forest")) == {"schema"}
+
+
+def test_units_go_from_the_champion_to_what_replaces_it(command: Command, database: Connection, tmp_path: Path) -> None:
+    store(database, rows(1))
+    assert retrain(command, "--register", "--units", "temperature=Cel,sound=dB").code == 0
+    assert command("promote", "--version", 1, "--why", "first", "--force").code == 0
+    for options, units in (((), ["Cel", "", "dB"]), (("--units", "humidity=%"), ["", "%", ""])):
+        assert retrain(command, "--register", *options, "--output", tmp_path / "next.forest").code == 0
+        assert forest_file.read(tmp_path / "next.forest").units == units
 
 
 def test_drift_uses_the_champion_and_its_scores(command: Command, database: Connection) -> None:
