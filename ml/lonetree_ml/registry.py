@@ -67,11 +67,13 @@ DESCRIPTION_SIZE_MAX = 5_000
 """What MLflow's tables hold."""
 READY_SECONDS_MAX = 30
 PAGE_SIZE = 200
+UNREACHABLE = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 log = logging.getLogger("lonetree_ml")
 logging.getLogger("mlflow").setLevel(logging.ERROR)  # it tells of its own doings on every call
 logging.getLogger("alembic").setLevel(logging.WARNING)
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # tries that are repeated end well, or as an error of ours
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -351,6 +353,8 @@ class Registry:
             said = str(error).replace(self._uri, self._place)
             if getattr(error, "error_code", None) == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
                 raise _AbsentError(said) from error
+            if any(name in said for name in UNREACHABLE):  # MLflow passes its client's error on as text only
+                said = "nothing answers there; start MLflow, or say by --tracking-uri where it is."
             raise ServiceError(f"The registry {self._place} fails: {said}") from error
 
 

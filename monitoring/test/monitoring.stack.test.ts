@@ -257,7 +257,7 @@ test('a refused message and a store that is away reach whoever is to hear of the
     severity: 'page',
     job: 'scorer',
     instance: scorerAddress,
-    runbook_url: 'docs/RUNBOOK.md#the-store-is-away',
+    runbook: 'docs/RUNBOOK.md#the-store-is-away',
   });
   // The scorer itself is well, and says what it waits for.
   expect(heardOf('LonetreeScorerDown', 'firing')).toBe(false);

@@ -51,7 +51,7 @@ test('a rule that computes something else would fail', () => {
 test.each(alerts)('%s is tested, both ways, and leads to a section of the runbook', (alert) => {
   expect(tests).toContain(`alertname: ${alert}\n`);
   const [, anchor] =
-    new RegExp(`alert: ${alert}\\n[\\s\\S]*?runbook_url: docs/RUNBOOK\\.md#([\\w-]+)`).exec(rules) ?? [];
+    new RegExp(`alert: ${alert}\\n[\\s\\S]*?runbook: docs/RUNBOOK\\.md#([\\w-]+)`).exec(rules) ?? [];
   const anchors = [...runbook.matchAll(/^## (.+)$/gm)].map(([, title]) =>
     (title as string)
       .toLowerCase()

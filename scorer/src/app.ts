@@ -71,7 +71,7 @@ export function createApp(options: AppOptions): OpenAPIHono {
     const routes = app.routes.filter((route) => route.path === path && route.method !== 'ALL');
     const allowed = [...new Set(routes.map(({ method }) => method))];
     if (allowed.length === 0) {
-      const detail = `${path} is not here; /openapi.json lists what is.`;
+      const detail = `${path} is not here; /openapi.json describes the API.`;
       return answer(context, new Problem(404, 'There is no such page', detail));
     }
     context.header('allow', allowed.join(', '));

@@ -255,7 +255,12 @@ function listen({ host, port }: Config, fetch: (request: Request) => Response | 
     });
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
-    const hint = code === 'EADDRINUSE' ? 'another program listens there; set PORT to a free one' : message;
+    const hints: Readonly<Record<string, string>> = {
+      EADDRINUSE: 'another program listens there; set PORT to a free one',
+      ENOENT: 'no such host; set HOST to a name or address of this machine',
+      EADDRNOTAVAIL: 'that is no address of this machine; set HOST to one of it',
+    };
+    const hint = hints[code ?? ''] ?? message;
     throw new StartError(`HTTP cannot listen on ${host}:${port}: ${hint}.`, { cause: error });
   }
 }

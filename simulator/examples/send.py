@@ -31,6 +31,7 @@ def on_delivery(error: KafkaError | None, _: Message) -> None:
         sys.exit(f"not sent: {error}")
 
 
+topic = os.environ.get("READINGS_TOPIC", "readings")
 producer = Producer(
     {
         "bootstrap.servers": os.environ.get("KAFKA_BROKERS", "127.0.0.1:9094"),
@@ -38,7 +39,7 @@ producer = Producer(
     }
 )
 producer.produce(
-    os.environ.get("READINGS_TOPIC", "readings"),
+    topic,
     key=station,  # a station's messages keep their order
     value=batch.SerializeToString(),
     headers={"content-type": "application/x-protobuf"},
@@ -46,3 +47,4 @@ producer.produce(
 )
 if producer.flush(30) > 0:
     sys.exit("not sent within 30 s: is the broker there?")
+print(f"sent 2 readings of {station} to {topic}")

@@ -1,11 +1,17 @@
 // Sends one message with two readings of a station to Kafka, as docs/SENDING_DATA.md explains.
 import { create, toBinary } from '@bufbuild/protobuf';
 import { SensorBatchSchema } from '@lonetree/proto';
-import { Kafka } from 'kafkajs';
+import { Kafka, logLevel, Partitioners } from 'kafkajs';
 
-const kafka = new Kafka({ brokers: (process.env.KAFKA_BROKERS ?? '127.0.0.1:9094').split(',') });
+const brokers = (process.env.KAFKA_BROKERS ?? '127.0.0.1:9094').split(',');
+const topic = process.env.READINGS_TOPIC ?? 'readings';
+const kafka = new Kafka({ brokers, logLevel: logLevel.NOTHING }); // What fails for good is thrown.
 // Idempotent: what the client sends again by itself is in the topic once.
-const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 });
+const producer = kafka.producer({
+  idempotent: true,
+  maxInFlightRequests: 1,
+  createPartitioner: Partitioners.DefaultPartitioner,
+});
 
 const station = 'press-ts';
 const batch = create(SensorBatchSchema, {
@@ -21,7 +27,7 @@ const batch = create(SensorBatchSchema, {
 
 await producer.connect();
 await producer.send({
-  topic: process.env.READINGS_TOPIC ?? 'readings',
+  topic,
   messages: [
     {
       key: station, // A station's messages keep their order.
@@ -31,3 +37,4 @@ await producer.send({
   ],
 });
 await producer.disconnect();
+console.log(`sent 2 readings of ${station} to ${topic}`);

@@ -32,7 +32,7 @@ Where to
 
 Replay
   --replay FILE       readings from a CSV file with a header line
-  --speed N|max       how much faster than it happened (1)
+  --speed N|max       how much faster than it happened (1; max for csv)
   --time-column NAME  (time, timestamp, date or datetime)
   --features A,B      columns to send (all but the time)
   --station NAME      (the file's name)

@@ -50,10 +50,16 @@ function serve(answer: (request: Request, attempt: number) => Response | Promise
 
 async function deliver(url: string, messages: readonly SimulatedMessage[]) {
   const clock = impatientClock();
-  const publisher = createHttpPublisher({ url, clock, signal: new AbortController().signal });
+  const told: string[] = [];
+  const publisher = createHttpPublisher({
+    url,
+    clock,
+    signal: new AbortController().signal,
+    onUnreachable: (line) => told.push(line),
+  });
   await publisher.publish(messages);
   await publisher.close();
-  return { delivery: publisher.delivery, sleeps: clock.sleeps };
+  return { delivery: publisher.delivery, sleeps: clock.sleeps, told };
 }
 
 describe('http publisher', () => {
@@ -104,7 +110,7 @@ describe('http publisher', () => {
     const url = serve(() => new Response('no model yet', { status: 503 }));
     const { delivery, sleeps } = await deliver(url, someMessages(1));
     expect(delivery.failedMessages).toBe(1);
-    expect(delivery.lastError).toContain('answered 503 no model yet, 8 times');
+    expect(delivery.lastError).toContain('answered 503 no model yet (8 tries)');
     expect(sleeps.length).toBe(7);
   });
 
@@ -154,9 +160,13 @@ describe('http publisher', () => {
   test('asks again, within bounds, when nobody listens', async () => {
     const url = serve(() => new Response());
     await server?.stop(true);
-    const { delivery, sleeps } = await deliver(url, someMessages(1));
-    expect(delivery.failedMessages).toBe(1);
-    expect(delivery.lastError).toContain('8 times');
-    expect(sleeps.length).toBe(7);
+    const { delivery, sleeps, told } = await deliver(url, someMessages(2));
+    expect(delivery.failedMessages).toBe(2);
+    expect(told.length).toBe(1); // At once, so that nobody looks at a silent terminal.
+    expect(told[0]).toContain(`Nothing answers at ${new URL(url).origin}:`);
+    expect(delivery.lastError).toBe(
+      `Nothing answers at ${new URL(url).origin}: start the scorer, or say by --url where it is. (8 tries)`,
+    );
+    expect(sleeps.length).toBe(14);
   });
 });

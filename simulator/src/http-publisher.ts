@@ -10,6 +10,8 @@ export type HttpPublisherOptions = {
   readonly url: string;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** Hears once, and at once, that nothing answers there. */
+  readonly onUnreachable: (line: string) => void;
 };
 
 /** Requests under way at once; messages of one key always take the same lane. */
@@ -27,9 +29,15 @@ type Settled =
   | { readonly outcome: 'failed'; readonly reason: string }
   | { readonly outcome: 'unconfirmed'; readonly reason: string };
 /** Busy: certainly not taken, and worth another try. */
-type Answer = Settled | { readonly outcome: 'busy'; readonly reason: string; readonly retryAfterMs: number };
+type Busy = {
+  readonly outcome: 'busy';
+  readonly reason: string;
+  readonly retryAfterMs: number;
+  readonly isUnreachable: boolean;
+};
+type Answer = Settled | Busy;
 
-export function createHttpPublisher({ url, clock, signal }: HttpPublisherOptions): Publisher {
+export function createHttpPublisher({ url, clock, signal, onUnreachable }: HttpPublisherOptions): Publisher {
   const target = new URL('/v1/readings', url);
   const delivery = noDelivery();
   const lanes = Array.from({ length: LANE_COUNT }, () =>
@@ -40,11 +48,16 @@ export function createHttpPublisher({ url, clock, signal }: HttpPublisherOptions
     }),
   );
   const giveUp = new AbortController();
+  let isToldUnreachable = false;
+  const noteBusy = ({ isUnreachable }: Busy): void => {
+    if (isUnreachable && !isToldUnreachable) onUnreachable(`${unreachable(target)} It is tried again.`);
+    isToldUnreachable ||= isUnreachable;
+  };
   const drain = async (lane: Queue<SimulatedMessage>): Promise<void> => {
     for (;;) {
       const [message] = await lane.take(0);
       if (message === undefined) return;
-      const settled = await deliver(target, message, clock, giveUp.signal);
+      const settled = await deliver(target, message, { clock, signal: giveUp.signal, noteBusy });
       if (settled.outcome === 'taken') delivery.acknowledgedMessages += 1;
       else if (settled.outcome === 'failed') countFailed(delivery, [message], settled.reason);
       else countUnconfirmed(delivery, message, settled.reason);
@@ -77,14 +90,18 @@ function laneOf(key: string): number {
 async function deliver(
   target: URL,
   message: SimulatedMessage,
-  clock: Clock,
-  signal: AbortSignal,
+  {
+    clock,
+    signal,
+    noteBusy,
+  }: { readonly clock: Clock; readonly signal: AbortSignal; readonly noteBusy: (answer: Busy) => void },
 ): Promise<Settled> {
   let backoffMs = BACKOFF_MIN_MS;
   for (let attempt = 1; ; attempt++) {
     const answer = await post(target, message, signal);
     if (answer.outcome !== 'busy') return answer;
-    const failed = { outcome: 'failed', reason: `${answer.reason}, ${attempt} times` } as const;
+    noteBusy(answer);
+    const failed = { outcome: 'failed', reason: `${answer.reason} (${attempt} tries)` } as const;
     if (attempt === ATTEMPTS_MAX) return failed;
     await clock.sleep(Math.min(Math.max(backoffMs, answer.retryAfterMs), BACKOFF_MAX_MS), signal);
     if (signal.aborted) return failed;
@@ -109,16 +126,19 @@ async function post(target: URL, message: SimulatedMessage, signal: AbortSignal)
     if (isUnconfirmed(response.status)) return { outcome: 'unconfirmed', reason };
     if (response.status !== 429 && response.status !== 503) return { outcome: 'failed', reason };
     const retryAfterMs = 1_000 * (Number(response.headers.get('retry-after')) || 0);
-    return { outcome: 'busy', reason, retryAfterMs };
+    return { outcome: 'busy', reason, retryAfterMs, isUnreachable: false };
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
     const reason = `${target.href}: ${cause instanceof Error ? cause.message : String(cause)}`;
     // Nobody listened, so nothing was taken. After a break in the middle the readings may have arrived.
     if (code === 'ConnectionRefused' || code === 'ECONNREFUSED')
-      return { outcome: 'busy', reason, retryAfterMs: 0 };
+      return { outcome: 'busy', reason: unreachable(target), retryAfterMs: 0, isUnreachable: true };
     return { outcome: code === 'ENOTFOUND' ? 'failed' : 'unconfirmed', reason };
   }
 }
+
+const unreachable = ({ origin }: URL): string =>
+  `Nothing answers at ${origin}: start the scorer, or say by --url where it is.`;
 
 /** 504 is the scorer's own word for it; 500 and 502 are said by whoever no longer knows. */
 const isUnconfirmed = (status: number): boolean => status === 500 || status === 502 || status === 504;

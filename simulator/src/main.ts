@@ -97,7 +97,12 @@ async function openPublisher(
 ): Promise<Publisher> {
   switch (destination.to) {
     case 'http':
-      return createHttpPublisher({ url: destination.url, clock: systemClock, signal });
+      return createHttpPublisher({
+        url: destination.url,
+        clock: systemClock,
+        signal,
+        onUnreachable: (line) => console.error(line),
+      });
     case 'csv':
       return createCsvPublisher(destination.file);
     case 'kafka': {

@@ -114,7 +114,9 @@ export function parseCommand(
     throw new UsageError('--now needs --replay; a simulated fleet measures now anyway');
   const brokers = (values.brokers ?? env.KAFKA_BROKERS ?? '').split(',').filter((broker) => broker !== '');
   const destination = parseDestination(values, brokers);
-  const source = isReplay ? { replay: parseReplay(values) } : { fleet: parseFleet(values, destination) };
+  const source = isReplay
+    ? { replay: parseReplay(values, destination) }
+    : { fleet: parseFleet(values, destination) };
   const labelsTopic = values['labels-topic'] ?? null;
   if (labelsTopic !== null && brokers.length === 0) throw new UsageError('--labels-topic needs --brokers');
   return {
@@ -188,10 +190,10 @@ function parseFleet(values: Values, { to }: Destination): FleetSource {
   };
 }
 
-function parseReplay(values: Values): ReplaySource {
+function parseReplay(values: Values, { to }: Destination): ReplaySource {
   return {
     file: values.replay as string,
-    speed: speedOf(values, 'speed', 1),
+    speed: speedOf(values, 'speed', to === 'csv' ? null : 1),
     ...(values['time-column'] === undefined ? {} : { timeColumn: values['time-column'] }),
     ...(values.features === undefined ? {} : { features: values.features.split(',') }),
     ...(values.station === undefined ? {} : { station: values.station }),
