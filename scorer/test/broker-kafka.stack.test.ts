@@ -96,11 +96,12 @@ test('keys, values, headers and times arrive as they were sent, and what is abse
       { key: 'k', value: 'v', timestamp: String(sentMs), headers: { a: 'first', b: ['1', '2'], empty: '' } },
       { key: null, value: null, headers: { 'content-type': ['text/plain', 'application/json'], id: '1' } },
       { key: '', value: '', headers: { id: '2', 'content-type': 'application/json' } },
+      { key: 'odd', value: 'v', headers: JSON.parse('{"__proto__": "p", "constructor": "c"}') },
     ],
   });
   const reader = await read('shapes');
-  await until('three messages', () => offsets(reader).length === 3);
-  const [first, second, third] = reader.blocks.flatMap(({ messages }) => messages);
+  await until('four messages', () => offsets(reader).length === 4);
+  const [first, second, third, odd] = reader.blocks.flatMap(({ messages }) => messages);
   const text = (bytes: Uint8Array | null | undefined) => bytes && Buffer.from(bytes).toString();
   expect([text(first?.key), text(first?.value && bytesOf(first.value)), first?.timeMs]).toEqual([
     'k',
@@ -119,9 +120,13 @@ test('keys, values, headers and times arrive as they were sent, and what is abse
   ]);
   expect(second?.contentType).toBe(third?.contentType as Uint8Array);
   expect(text(third?.headers.id)).toBe('2');
+  expect(Object.entries(odd?.headers ?? {}).map(([name, value]) => [name, text(value)])).toEqual([
+    ['__proto__', 'p'],
+    ['constructor', 'c'],
+  ]);
   expect([second?.key, second?.value]).toEqual([null, null]);
   expect([third?.key?.length, third?.value?.length]).toEqual([0, 0]);
-  expect(await reader.broker.watermarks(0)).toEqual({ start: 0n, end: 3n });
+  expect(await reader.broker.watermarks(0)).toEqual({ start: 0n, end: 4n });
   expect(reader.broker.isReady()).toBe(true);
   await reader.broker.close();
 }, 60_000);
