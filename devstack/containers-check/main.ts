@@ -35,6 +35,7 @@ const env = {
   CONTAINERS_STORAGE_CONF: join(folder, 'storage.conf'),
   DOCKER_HOST: `unix://${socket}`,
   POSTGRES_PASSWORD: 'containers0check',
+  READER_PASSWORD: 'reader0check',
   POSTGRES_PORT: String(freePort()),
   SCORER_PORTS: '0', // Any that is free, as podman takes no range.
   KAFKA_PORT: String(freePort()),

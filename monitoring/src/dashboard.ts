@@ -75,5 +75,4 @@ const variable = (name: string, label: string, query: string) =>
     .query(query)
     .multi(true)
     .includeAll(true)
-    .allValue('.+')
     .refresh(VariableRefresh.OnTimeRangeChanged);

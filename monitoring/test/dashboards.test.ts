@@ -30,6 +30,8 @@ test('every dashboard has an address of its own, variables, links to the others 
       description: expect.stringMatching(/\.$/),
     });
     expect(templating?.list?.map(({ name }) => name)).toEqual(['job', 'instance']);
+    // All means all that have the dashboard's metric: `up` and `process_…` are of every target.
+    expect(templating?.list?.some((one) => 'allValue' in one)).toBe(false);
     expect(links).toMatchObject([{ type: 'dashboards', tags }]);
     expect([time?.from, time?.to, refresh]).toEqual(['now-1h', 'now', '10s']);
   }

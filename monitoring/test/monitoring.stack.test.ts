@@ -154,15 +154,18 @@ async function until(what: string, isSo: () => Promise<boolean> | boolean): Prom
   }
 }
 
-/** How many series answer. */
+type Sample = { readonly value: readonly [seconds: number, text: string] };
+
+/** How many series answer with a number. Of shadow scores there are none here, so shares of them are 0 / 0. */
 async function ask(expr: string): Promise<number> {
   const answer = await fetch(`${prometheus.url}/api/v1/query`, {
     method: 'POST',
     body: new URLSearchParams({ query: expr }),
   });
-  const body = (await answer.json()) as { status: string; error?: string; data?: { result: unknown[] } };
+  const body = (await answer.json()) as { status: string; error?: string; data?: { result: Sample[] } };
   if (body.status !== 'success') throw new Error(`${expr}: ${body.error}`);
-  return body.data?.result.length ?? 0;
+  const isNumber = ({ value: [, text] }: Sample) => expr.includes('lonetree_shadow') || text !== 'NaN';
+  return body.data?.result.filter(isNumber).length ?? 0;
 }
 
 /** The verdict on drift as Airflow's task leaves it, and another model: what some panels are about. */

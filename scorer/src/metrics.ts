@@ -15,8 +15,8 @@ export type Metrics = PipelineObserver &
     readonly registry: Registry;
   };
 
-/** What Node tells of its inside and Bun does not: always 0, and three of the names are of counters, which they are not. */
-const notOfBun = /^nodejs_(active|heap_space)_/;
+/** What Node tells of its inside and Bun does not, or tells wrongly: always 0, more bytes than there are, a version of Node. */
+const notOfBun = /^(nodejs_(active|heap|external|version)_|process_heap_bytes)/;
 
 /** `state` is asked when Prometheus asks. */
 export function createMetrics(state: () => ScorerState): Metrics {

@@ -1,4 +1,5 @@
 // The last good model on disk, for starts without a registry, and the version that is held back after a rollback.
+import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -34,7 +35,7 @@ export function createModelCache(folder: string, name: string): ModelCache {
 
   /** Whole or not at all: a process may be killed, another may write the same file. */
   async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
-    const draft = `${path}.${process.pid}.part`;
+    const draft = `${path}.${randomUUID()}.part`; // In containers every process has the same id.
     await writeFile(draft, content, { flush: true });
     await rename(draft, path);
   }

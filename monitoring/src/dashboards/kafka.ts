@@ -113,8 +113,9 @@ export const kafka: Plan = {
           queries: [[`max by (request) (kafka_network_request_time_p99_seconds{${chosen}})`, '{{request}}']],
         }),
         lines({
-          title: 'JVM: heap and pauses',
-          description: 'Bytes used of the heap (left), and the share of time in garbage collection.',
+          title: 'JVM: heap',
+          description:
+            'Bytes used. It falls with each collection; when it no longer does, the heap is too small.',
           unit: 'bytes',
           queries: [
             [`sum by (instance) (jvm_memory_used_bytes{${chosen}, area="heap"})`, 'heap {{instance}}'],

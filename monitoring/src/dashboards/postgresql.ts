@@ -4,6 +4,12 @@ import { lines, number } from '../panels.ts';
 const database = `${chosen}, datname!~"template.*|"`;
 const rate = (metric: string) => `sum by (datname) (rate(${metric}{${database}}[$__rate_interval]))`;
 
+/** PostgreSQL 17 counts checkpoints in a view of their own, those before in that of the background writer. */
+const checkpointer = (how: 'rate' | 'increase', from17: string, before: string, span: string): string =>
+  [`pg_stat_checkpointer_${from17}_total`, `pg_stat_bgwriter_${before}_total`]
+    .map((metric) => `sum(${how}(${metric}{${chosen}}[${span}]))`)
+    .join(' or ');
+
 /** Is the store well, and does it have room? */
 export const postgresql: Plan = {
   uid: 'lonetree-postgresql',
@@ -105,14 +111,17 @@ export const postgresql: Plan = {
         }),
         lines({
           title: 'Pages written, by whom',
-          description: 'Each second. Mostly by checkpoints and COPY itself (backend).',
+          description: 'Each second, by checkpoints and by the background writer.',
           unit: 'cps',
           queries: [
             [
-              `sum(rate(pg_stat_bgwriter_buffers_checkpoint_total{${chosen}}[$__rate_interval]))`,
-              'checkpoint',
+              checkpointer('rate', 'buffers_written', 'buffers_checkpoint', '$__rate_interval'),
+              'checkpoints',
             ],
-            [`sum(rate(pg_stat_bgwriter_buffers_backend_total{${chosen}}[$__rate_interval]))`, 'backend'],
+            [
+              `sum(rate(pg_stat_bgwriter_buffers_clean_total{${chosen}}[$__rate_interval]))`,
+              'background writer',
+            ],
           ],
         }),
         lines({
@@ -120,8 +129,8 @@ export const postgresql: Plan = {
           description: 'In an hour. Requested ones mean that max_wal_size is too small for the load.',
           unit: 'short',
           queries: [
-            [`sum(increase(pg_stat_bgwriter_checkpoints_timed_total{${chosen}}[1h]))`, 'timed'],
-            [`sum(increase(pg_stat_bgwriter_checkpoints_req_total{${chosen}}[1h]))`, 'requested'],
+            [checkpointer('increase', 'num_timed', 'checkpoints_timed', '1h'), 'timed'],
+            [checkpointer('increase', 'num_requested', 'checkpoints_req', '1h'), 'requested'],
           ],
         }),
         lines({
