@@ -66,6 +66,8 @@ export function createPostgresStore(options: PostgresOptions): Store {
     // A span of time is always better found by the index than by reading a table that may be of any size.
     session: { default_transaction_read_only: 'on', enable_seqscan: 'off' },
   });
+  // Its own: whoever asks for much would otherwise make the store look away.
+  const watch = createClient({ ...common, applicationName: `lonetree ${group} watch`, connectionCount: 1 });
   const shadow = createClient({
     ...common,
     applicationName: `lonetree ${group} shadow`,
@@ -212,7 +214,7 @@ export function createPostgresStore(options: PostgresOptions): Store {
     },
 
     isReady: () =>
-      queries
+      watch
         .run((db) => db`select 1 from schema_migration limit 1`)
         .then(
           () => true,
@@ -220,7 +222,7 @@ export function createPostgresStore(options: PostgresOptions): Store {
         ),
 
     async close() {
-      await Promise.all([blocks.close(), queries.close(), shadow.close(), schema.close()]);
+      await Promise.all([blocks, queries, watch, shadow, schema].map((client) => client.close()));
     },
   };
 }

@@ -12,6 +12,16 @@ beforeAll(async () => {
 afterAll(() => server.stop());
 
 let databaseCount = 0;
+const limits = {
+  topic: 'readings',
+  connectionCount: 2,
+  queryConnectionCount: 2,
+  deadlineMs: 5_000,
+  schemaDeadlineMs: 60_000,
+  lockTimeoutMs: 2_000,
+  connectTimeoutMs: 2_000,
+  partitionDaysAhead: 3,
+};
 
 describeStore('the store in PostgreSQL', async () => {
   databaseCount += 1;
@@ -26,18 +36,7 @@ describeStore('the store in PostgreSQL', async () => {
   return {
     query: async (statement) => [...(await sql.unsafe(statement))],
     open(group) {
-      const store = createPostgresStore({
-        url: url.href,
-        group,
-        topic: 'readings',
-        connectionCount: 2,
-        queryConnectionCount: 2,
-        deadlineMs: 5_000,
-        schemaDeadlineMs: 60_000,
-        lockTimeoutMs: 2_000,
-        connectTimeoutMs: 2_000,
-        partitionDaysAhead: 3,
-      });
+      const store = createPostgresStore({ ...limits, url: url.href, group });
       stores.push(store);
       return store;
     },
@@ -45,6 +44,22 @@ describeStore('the store in PostgreSQL', async () => {
       await Promise.all([sql.end(), ...stores.map((store) => store.close())]);
     },
   };
+});
+
+test('the store is ready however many wait for answers to what they ask', async () => {
+  const store = createPostgresStore({ ...limits, url: server.url, group: 'asked' });
+  await store.migrate();
+  const admin = postgres(server.url, { max: 1, onnotice() {} });
+  const { promise: answered, resolve: answer } = Promise.withResolvers<void>();
+  const asked: Promise<unknown>[] = [];
+  const isReady = await admin.begin(async (tx) => {
+    await tx`lock table prediction in access exclusive mode`;
+    for (let index = 0; index < 4; index += 1) asked.push(store.predictions({ limit: 1 }).finally(answer));
+    return await Promise.race([store.isReady(), answered.then(() => 'answered before')]);
+  });
+  expect(isReady).toBe(true);
+  expect(await Promise.all(asked)).toEqual([[], [], [], []]);
+  await Promise.all([admin.end(), store.close()]);
 });
 
 test('a connection that the server closed while nobody used it is not used again, and work on others ends well', async () => {
