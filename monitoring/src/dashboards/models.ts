@@ -13,8 +13,8 @@ export const models: Plan = {
   annotations: [
     {
       name: 'Model changed',
-      expr: `sum by (cause) (increase(lonetree_model_swaps_total{${chosen}}[$__rate_interval])) > 0`,
-      title: 'Another model ({{cause}})',
+      expr: `sum by (version, sha256) (lonetree_model_info{${chosen}} unless lonetree_model_info{${chosen}} offset $__rate_interval)`,
+      title: 'Model {{version}} ({{sha256}})',
     },
   ],
   rows: [
