@@ -68,6 +68,13 @@ const standIns: Readonly<Record<string, { readonly file: string; readonly packag
 /** Nothing stands in for their images. */
 const servicesLeftOut = ['grafana', 'kafka-exporter'];
 
+/** Whoever ends this wants its containers ended too. */
+const interrupted = new Promise<never>((_, reject) => {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => reject(new Error(`ended by ${signal}`)));
+});
+interrupted.catch(() => {}); // Before there are containers there is nothing to end.
+
 /** By the name in docker-compose.yml. */
 const images = {
   'lonetree-scorer': 'scorer/Dockerfile',
@@ -272,7 +279,7 @@ async function main(): Promise<void> {
   });
   await waitFor('podman answers', async () => existsSync(socket));
   const stopHealthChecks = callHealthChecks();
-  try {
+  const work = async () => {
     const services = (await compose('config', '--services')).trim().split('\n');
     const started = services.filter((name) => !servicesLeftOut.includes(name));
     await progress('Starting the services, each when those it needs are healthy', () =>
@@ -282,6 +289,9 @@ async function main(): Promise<void> {
     await checkSealed();
     await progress('Waiting for Prometheus', checkWatched);
     await progress('Letting two scorers work, and killing one', checkDelivery);
+  };
+  try {
+    await Promise.race([work(), interrupted]);
   } catch (error) {
     console.error(await podman('ps', '--all', '--format', '{{.Names}} {{.Status}}'));
     console.error(await compose('logs', '--tail=20', '--no-color').catch(String));
