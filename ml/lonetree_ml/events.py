@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,13 @@ import psycopg
 from lonetree_ml.service import ServiceError
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
+    from argparse import ArgumentParser, Namespace
     from collections.abc import Mapping
     from datetime import timedelta
 
     from lonetree_ml.database import Connection
+
+log = logging.getLogger("lonetree_ml")
 
 CONNECT_SECONDS = 10
 STATEMENT_MS = 10_000
@@ -44,6 +47,18 @@ def record(database_url: str, kind: str, detail: Mapping[str, Any]) -> None:
             )
     except psycopg.Error as error:
         raise ServiceError(f"PostgreSQL fails to record the {kind}: {error}".rstrip()) from error
+
+
+def record_if_wanted(options: Namespace, kind: str, detail: Mapping[str, Any]) -> bool:
+    """Record what is done and stays done: a database that fails is told of in the log. Answers whether it is recorded."""
+    if options.database_url is None:
+        return False
+    try:
+        record(options.database_url, kind, detail)
+    except ServiceError as error:
+        log.warning("Not recorded in the database: %s", error)
+        return False
+    return True
 
 
 def add(connection: Connection, kind: str, detail: Mapping[str, Any]) -> None:

@@ -51,7 +51,7 @@ def move(
         "promoted": version.number,
         "replaced": replaced or None,
         "announced": _announce(connected, version, reason, options),
-        "recorded": _record(kind, {**detail, "by": options.by, "why": options.why}, options),
+        "recorded": events.record_if_wanted(options, kind, {**detail, "by": options.by, "why": options.why}),
     }
     _tag(connected, version, kind, reason)
     if options.publish is not None:
@@ -81,16 +81,5 @@ def _announce(connected: Registry, version: Version, reason: str, options: Names
         )
     except ServiceError as error:
         log.warning("Not announced, scorers find out when they next ask the registry: %s", error)
-        return False
-    return True
-
-
-def _record(kind: str, detail: dict[str, Any], options: Namespace) -> bool:
-    if options.database_url is None:
-        return False
-    try:
-        events.record(options.database_url, kind, detail)
-    except ServiceError as error:
-        log.warning("Not recorded in the database: %s", error)
         return False
     return True

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lonetree_ml import evaluate, export, figures, forest_file, model_card, registry, sklearn_file
+from lonetree_ml import evaluate, events, export, figures, forest_file, model_card, registry, sklearn_file
 from lonetree_ml.arguments import UsageError, instant
 from lonetree_ml.forest_file import FILE_SIZE_MAX, ForestFileError
 from lonetree_ml.judge import clean, judge
@@ -45,6 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--data-to", type=instant, metavar="TIME", help="time before which the last one lies")
     parser.add_argument("--query", metavar="SQL", help="with --rows: the query that they come from")
     registry.add_arguments(parser)
+    events.add_arguments(parser)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def run(options: Namespace) -> dict[str, Any]:
         "sha256": version.sha256,
         "run_id": version.run_id,
         "alias": options.alias,
+        "recorded": record(connected, version, content, options),
     }
 
 
@@ -141,6 +143,25 @@ def register(
     )
     log.info("%s version %s: %s", connected.name, version.number, sha256)
     return version
+
+
+def record(connected: Registry, version: Version, content: bytes, options: Namespace) -> bool:
+    """Tell the database of a version, as the event `registration`: which it is, of what rows, and where its run is."""
+    forest = forest_file.from_bytes(content)
+    training = (forest.meta or {}).get("training", {})
+    detail = {
+        "name": connected.name,
+        "version": version.number,
+        "sha256": version.sha256,
+        "run_id": version.run_id,
+        "features": list(forest.features),
+        "trees": len(forest.trees),
+        "max_samples": forest.max_samples,
+        **{key: training.get(key) for key in ("rows", "alarm_rate", "realised_alarm_rate")},
+        **{key: version.tags.get(key) or None for key in ("trained_from", "trained_to")},
+        "why": version.tags.get("why", ""),
+    }
+    return events.record_if_wanted(options, "registration", detail)
 
 
 def check_pair(model: IsolationForest, forest: Forest) -> None:

@@ -37,7 +37,7 @@ DELETED_ROWS_MAX = 20_000
 SCHEMA_LOCK = 7_305_114
 """Whoever makes or drops partitions holds this advisory lock; the scorer's store has the same number."""
 PASSING = "kind in ('drift', 'retention')"
-"""Events that tell of readings. What became of models is kept for good: gates, promotions, rollbacks, and swaps."""
+"""Events that tell of readings. What became of models is kept: registrations, gates, promotions, rollbacks, and swaps."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Mapping
 
-    from lonetree_ml.registry import Registry
+    from lonetree_ml.registry import Registry, Version
     from lonetree_ml.window import Sample
 
 
@@ -97,13 +97,14 @@ def run(options: Namespace) -> dict[str, Any]:
     )
     content = forest_file.to_bytes(forest)
     answer = {**report, "features": list(sample.features), "stations": len(sample.names)}
-    answer |= {"sha256": hashlib.sha256(content).hexdigest(), "version": None}
+    answer |= {"sha256": hashlib.sha256(content).hexdigest(), "version": None, "recorded": False}
     if options.output is not None:
         atomic_file.replace(Path(options.output), content)
     if options.save_sklearn is not None:
         sklearn_file.save(Path(options.save_sklearn), model)
     if connected is not None:
-        answer["version"] = _register(connected, model, content, sample, options)
+        version = _register(connected, model, content, sample, options)
+        answer |= {"version": version.number, "recorded": register.record(connected, version, content, options)}
     return answer
 
 
@@ -128,7 +129,7 @@ def _shape(connected: Registry | None, options: Namespace) -> _Shape:
     return replace(shape, **{name: value for name, value in asked.items() if value is not None})
 
 
-def _register(connected: Registry, model: Any, content: bytes, sample: Sample, options: Namespace) -> str:
+def _register(connected: Registry, model: Any, content: bytes, sample: Sample, options: Namespace) -> Version:
     """Make it the challenger; a command that is repeated makes no second version of the same forest and readings."""
     provenance = register.Provenance(
         name="prediction", query=sample.query, data_from=iso(options.start), data_to=iso(options.end)
@@ -142,4 +143,4 @@ def _register(connected: Registry, model: Any, content: bytes, sample: Sample, o
         version = register.register(connected, model, content, table=table, provenance=provenance, why=options.why)
     if registry.CHAMPION not in version.aliases:
         connected.set_alias(registry.CHALLENGER, version.number)
-    return version.number
+    return version

@@ -65,7 +65,7 @@ def test_a_model_is_retrained_gated_promoted_and_replaced_by_the_next(command: C
     assert (verdict["passed"], verdict["version"], verdict["champion"]) == (True, "2", "1")
     assert command("promote", "--alias", "challenger", "--why", "second").code == 0
     kinds = [kind for (kind,) in database.execute("select kind from event order by id").fetchall()]
-    assert kinds == ["gate", "promotion", "gate", "promotion"]
+    assert kinds == ["registration", "gate", "promotion"] * 2
     listed = command("list").report
     assert listed is not None
     assert [(one["version"], one["aliases"], one["gate"]) for one in listed["versions"]] == [
@@ -99,8 +99,28 @@ def test_a_model_that_replaces_another_has_its_shape_and_alarm_rate_unless_told(
 
 def test_a_retraining_that_is_repeated_makes_no_second_version(command: Command, database: Connection) -> None:
     store(database, rows(1))
-    versions = [retrain(command, "--register").report["version"] for _ in range(2)]  # type: ignore[index]
-    assert versions == ["1", "1"]
+    again = [retrain(command, "--register", "--why", "drift").report for _ in range(2)]
+    assert [(one["version"], one["recorded"]) for one in again] == [("1", True), ("1", True)]  # type: ignore[index]
+    told = [detail for (detail,) in database.execute("select detail from event where kind = 'registration'").fetchall()]
+    report = again[0]
+    assert report is not None
+    assert [{**one, "run_id": len(one["run_id"])} for one in told] == [
+        {
+            "name": "lonetree",
+            "version": "1",
+            "sha256": report["sha256"],
+            "run_id": 32,
+            "features": ["temperature", "humidity", "sound"],
+            "trees": 100,
+            "max_samples": 256,
+            "rows": report["rows"],
+            "alarm_rate": 0.01,
+            "realised_alarm_rate": report["realised_alarm_rate"],
+            "trained_from": FROM,
+            "trained_to": TO,
+            "why": "drift",
+        }
+    ]
     assert retrain(command, "--register", "--seed", 1).report["version"] == "2"  # type: ignore[index]
 
 

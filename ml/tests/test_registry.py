@@ -118,6 +118,7 @@ def test_versions_are_registered_listed_promoted_and_rolled_back(
             "sha256": files.sha256,
             "run_id": "",
             "alias": "challenger",
+            "recorded": False,
         }
     listed = succeed(run("list", *at))
     assert listed["name"] == "lonetree"
@@ -463,16 +464,19 @@ def test_a_registry_that_is_away_or_never_answers_is_given_up(run: Run, monkeypa
     assert "Max retries" not in log
 
 
-def test_brokers_that_are_away_neither_hold_up_nor_undo_a_promotion(
+def test_brokers_and_a_database_that_are_away_neither_hold_up_nor_undo_what_is_done(
     run: Run, uri: str, trained: tuple[Files, Files], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(announce, "TIMEOUT_SECONDS", 4)
     monkeypatch.setattr(events, "CONNECT_SECONDS", 2)
-    succeed(run("register", *trained[0].pair, "--tracking-uri", uri))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         brokers = f"127.0.0.1:{silent.getsockname()[1]}"
+        database = ["--database-url", f"postgres://nobody@{brokers}/x"]
+        registered = run("register", *trained[0].pair, "--tracking-uri", uri, *database)
+        assert succeed(registered)["recorded"] is False
+        assert "Not recorded" in registered.log
         arguments = ["--version", "1", "--why", "x", "--force", "--brokers", brokers, "--tracking-uri", uri]
-        outcome = run("promote", *arguments, "--database-url", f"postgres://nobody@{brokers}/x")
+        outcome = run("promote", *arguments, *database)
     report = succeed(outcome)
     assert (report["promoted"], report["announced"], report["recorded"]) == ("1", False, False)
     assert "Not announced" in outcome.log

@@ -87,7 +87,7 @@ def test_old_anomalies_and_verdicts_of_drift_go_but_what_became_of_models_stays(
 ) -> None:
     old, new = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 7, 9, tzinfo=UTC)
     for at in (old, new):
-        for kind in ("drift", "gate", "promotion", "rollback"):
+        for kind in ("drift", "registration", "gate", "promotion", "rollback"):
             add_event(database, kind, at, {})
         database.execute(
             "insert into anomaly values ('i', 'readings', 0, 0, 0, %s, 's', '{}', -0.9, -0.1, 3, '{forest}', 1)", [at]
@@ -103,7 +103,7 @@ def test_old_anomalies_and_verdicts_of_drift_go_but_what_became_of_models_stays(
     assert report["rows"] == {"prediction": 0, "shadow_score": 0, "anomaly": 1, "event": 1}
     assert database.execute("select count(*) from model_swap").fetchall() == [(3,)]
     kinds = database.execute("select kind, count(*) from event where kind <> 'retention' group by 1 order by 1").fetchall()
-    assert kinds == [("drift", 1), ("gate", 2), ("promotion", 2), ("rollback", 2)]
+    assert kinds == [("drift", 1), ("gate", 2), ("promotion", 2), ("registration", 2), ("rollback", 2)]
 
 
 def test_a_scorer_that_stores_all_the_time_waits_at_most_the_lock_timeout_and_loses_nothing(

@@ -5,11 +5,19 @@ import { buildDashboards } from './dashboards/index.ts';
 
 export type DashboardQuery = {
   readonly dashboard: string;
-  /** The panel's title, or which variable or annotation it is. */
+  /** The panel's title, or which annotation it is. */
   readonly panel: string;
-  /** As Prometheus or PostgreSQL can answer it: variables stand for all there is. */
-  readonly expr: string;
+  /** With variables in it, as Grafana gets it. */
+  readonly text: string;
   readonly datasource: 'prometheus' | 'postgresql';
+};
+
+/** A variable's values are those that `label` has among the series of `selector`, in which variables before it stand. */
+export type DashboardVariable = {
+  readonly dashboard: string;
+  readonly name: string;
+  readonly selector: string;
+  readonly label: string;
 };
 
 type Target = { readonly expr?: string; readonly rawSql?: string };
@@ -17,17 +25,15 @@ type Target = { readonly expr?: string; readonly rawSql?: string };
 export const listQueries = (): readonly DashboardQuery[] => buildDashboards().flatMap(queriesOf);
 
 function queriesOf(dashboard: Dashboard): DashboardQuery[] {
-  const uid = dashboard.uid ?? '';
-  const make = (panel: string, { expr, rawSql }: Target): DashboardQuery =>
-    rawSql === undefined
-      ? { dashboard: uid, panel, expr: fillIn(expr ?? ''), datasource: 'prometheus' }
-      : { dashboard: uid, panel, expr: fillInSql(rawSql), datasource: 'postgresql' };
+  const make = (panel: string, { expr, rawSql }: Target): DashboardQuery => ({
+    dashboard: dashboard.uid ?? '',
+    panel,
+    text: rawSql ?? expr ?? '',
+    datasource: rawSql === undefined ? 'prometheus' : 'postgresql',
+  });
   return [
     ...panelsOf(dashboard).flatMap(({ title, targets }) =>
       ((targets ?? []) as readonly Target[]).map((target) => make(title ?? '', target)),
-    ),
-    ...(dashboard.templating?.list ?? []).map(({ name, query }) =>
-      make(`variable ${name}`, { expr: labelQuery(query) }),
     ),
     ...(dashboard.annotations?.list ?? []).map(({ name, expr }) =>
       make(`annotation ${name}`, expr === undefined ? {} : { expr }),
@@ -40,14 +46,26 @@ export const panelsOf = (dashboard: Dashboard): readonly Panel[] =>
 
 const isRow = (panel: Panel | RowPanel): panel is RowPanel => panel.type === 'row';
 
-/** label_values(metric, label) has values where the metric has any. */
-function labelQuery(query: unknown): string {
-  assert(typeof query === 'string', 'a variable’s query is written as text');
-  return query.replace(/^label_values\((.+), \w+\)$/, '$1');
+/** In the order in which Grafana fills them. */
+export const listVariables = (): readonly DashboardVariable[] =>
+  buildDashboards().flatMap(({ uid, templating }) =>
+    (templating?.list ?? []).map(({ name, query }) => {
+      assert(typeof query === 'string', 'a variable’s query is written as text');
+      const [, selector, label] = /^label_values\((.+), (\w+)\)$/.exec(query) ?? [];
+      assert(selector !== undefined && label !== undefined, `${query} asks for a label’s values`);
+      return { dashboard: uid ?? '', name, selector, label };
+    }),
+  );
+
+/** A query as its datasource gets it when All is chosen of each variable, whose values are given by name. */
+export function fillIn(text: string, values: Readonly<Record<string, readonly string[]>>): string {
+  const all = Object.entries(values).reduce(
+    (filled, [name, each]) => filled.replaceAll(`$${name}`, `(${each.map(escape).join('|')})`),
+    text.replaceAll('$__rate_interval', '1m'),
+  );
+  return all.replaceAll(/\$__timeFilter\((\w+)\)/g, "$1 > now() - interval '1 hour'");
 }
 
-const fillIn = (expr: string): string =>
-  expr.replaceAll('$__rate_interval', '1m').replaceAll('$job', '.+').replaceAll('$instance', '.+');
-
-const fillInSql = (sql: string): string =>
-  sql.replaceAll(/\$__timeFilter\((\w+)\)/g, "$1 > now() - interval '1 hour'");
+/** As Grafana does it for Prometheus: for a regular expression, and that in a quoted string. */
+const escape = (value: string): string =>
+  value.replaceAll('\\', '\\\\\\\\').replaceAll(/[$^*{}[\]'+?.()|]/g, '\\\\$&');

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Panel } from '@grafana/grafana-foundation-sdk/dashboard';
 import { buildDashboards } from '../src/dashboards/index.ts';
-import { listQueries, panelsOf } from '../src/queries.ts';
+import { fillIn, listQueries, listVariables, panelsOf } from '../src/queries.ts';
 import { dashboardFolder, renderDashboards } from '../src/render.ts';
 
 const dashboards = buildDashboards();
@@ -105,9 +105,19 @@ test('every query is listed: panels, variables and annotations', () => {
     0,
   );
   expect(annotations).toBeGreaterThan(0);
-  expect(queries.length).toBe(targets + 2 * dashboards.length + annotations);
-  for (const query of queries) {
-    expect(query.expr).not.toBe('');
-    expect(query.expr).not.toContain('$');
+  expect(queries.length).toBe(targets + annotations);
+  for (const { text } of queries) {
+    expect(text).not.toBe('');
+    expect(fillIn(text, { job: ['a'], instance: ['b'] })).not.toContain('$');
   }
+  expect(listVariables().map(({ name, label }) => `${name} ${label}`)).toEqual(
+    dashboards.flatMap(() => ['job job', 'instance instance']),
+  );
+});
+
+test('All of a variable is each of its values, as a regular expression in a quoted string', () => {
+  const text = 'up{job=~"$job", instance=~"$instance"}[$__rate_interval]';
+  expect(fillIn(text, { job: ['a', 'b+'], instance: ['127.0.0.1:8080'] })).toBe(
+    String.raw`up{job=~"(a|b\\+)", instance=~"(127\\.0\\.0\\.1:8080)"}[1m]`,
+  );
 });

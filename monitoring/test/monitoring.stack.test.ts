@@ -24,7 +24,7 @@ import {
   type Watcher,
 } from '@lonetree/devstack';
 import { Kafka as KafkaClient, logLevel } from 'kafkajs';
-import { listQueries } from '../src/queries.ts';
+import { type DashboardQuery, fillIn, listQueries, listVariables } from '../src/queries.ts';
 
 const deadlineMs = 120_000;
 const pollMs = 500;
@@ -168,12 +168,28 @@ async function ask(expr: string): Promise<number> {
   return body.data?.result.filter(isNumber).length ?? 0;
 }
 
-/** The verdict on drift as Airflow's task leaves it, and another model: what some panels are about. */
+/** What a dashboard's variables have to choose from, by Prometheus' own answer to what Grafana asks. */
+async function listChoices(): Promise<Record<string, Record<string, string[]>>> {
+  const choices: Record<string, Record<string, string[]>> = {};
+  for (const { dashboard, name, selector, label } of listVariables()) {
+    choices[dashboard] ??= {};
+    const of = choices[dashboard];
+    const match = new URLSearchParams({ 'match[]': fillIn(selector, of) });
+    const answer = await fetch(`${prometheus.url}/api/v1/label/${label}/values?${String(match)}`);
+    of[name] = ((await answer.json()) as { data: string[] }).data;
+  }
+  return choices;
+}
+
+/** The verdict on drift as Airflow's task leaves it, a training run, and another model: what some panels are about. */
 async function makeHistory(): Promise<void> {
-  const env = { DATABASE_URL: postgres.url };
+  const env = { DATABASE_URL: postgres.url, MLFLOW_TRACKING_URI: `sqlite:///${join(folder, 'mlflow.db')}` };
   const at = new Date(Math.floor(Date.now() / 1_000) * 1_000).toISOString();
   const drift = ['drift', '--record', '--at', at, '--window', '2s', '--model', champion];
   await runPython(['-m', 'lonetree_ml', ...drift, '--metrics', join(folder, 'drift.prom')], { env });
+  const span = ['--from', new Date(Date.parse(at) - 60_000).toISOString(), '--to', at];
+  await runPython(['-m', 'lonetree_ml', 'retrain', ...span, '--register', '--why', 'test'], { env });
+  await runPython(['-m', 'lonetree_ml', 'gate', ...span], { env });
   const rows = join(folder, 'rows.csv');
   await launch('simulator/src/main.ts', [
     '--to',
@@ -216,9 +232,13 @@ async function readRules(): Promise<Rule[]> {
 test('every query of every dashboard has data', async () => {
   await makeHistory();
   const queries = listQueries();
+  const choices = await listChoices();
+  for (const { dashboard, name } of listVariables()) expect(choices[dashboard]?.[name]).not.toBeEmpty();
   let silent = [...queries];
-  const hasData = async ({ expr, datasource }: (typeof queries)[0]) =>
-    datasource === 'prometheus' ? (await ask(expr)) > 0 : (await postgres.sql(expr)) !== '';
+  const hasData = async ({ dashboard, text, datasource }: DashboardQuery) => {
+    const query = fillIn(text, choices[dashboard] ?? {});
+    return datasource === 'prometheus' ? (await ask(query)) > 0 : (await postgres.sql(query)) !== '';
+  };
   const end = performance.now() + deadlineMs;
   // An annotation has data for a minute after what it marks.
   while (silent.length > 0 && performance.now() < end) {
@@ -232,11 +252,20 @@ test('every query of every dashboard has data', async () => {
     JSON.stringify({
       dashboards: new Set(queries.map(({ dashboard }) => dashboard)).size,
       panels,
+      variables: listVariables().length,
       queries: queries.length,
       rules: (await readRules()).length,
     }),
   );
 }, 180_000);
+
+test('with All chosen the dashboard Scoring counts scorers, not all that Prometheus scrapes', async () => {
+  const choices = (await listChoices())['lonetree-scoring'] ?? {};
+  expect(choices).toEqual({ job: ['scorer'], instance: [scorerAddress] });
+  const { text } = listQueries().find(({ panel }) => panel === 'Scorers up') as DashboardQuery;
+  expect(await ask('up == 1')).toBe(8);
+  expect(await ask(`${fillIn(text, choices)} == 1`)).toBe(1);
+});
 
 /** A message that is no SensorBatch. */
 async function sendNonsense(): Promise<void> {

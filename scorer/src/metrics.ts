@@ -1,5 +1,6 @@
 // What Prometheus sees of the scorer. Counted once a block, never once a reading, and never by station.
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import manifest from '../package.json';
 import type { ChallengerOptions } from './challenger-keeper.ts';
 import { createBlockMetrics } from './metrics-blocks.ts';
 import { createModelMetrics } from './metrics-models.ts';
@@ -24,6 +25,12 @@ export function createMetrics(state: () => ScorerState): Metrics {
   collectDefaultMetrics({ register: registry });
   for (const { name } of registry.getMetricsAsArray())
     if (notOfBun.test(name)) registry.removeSingleMetric(name);
+  new Gauge({
+    name: 'lonetree_build_info',
+    help: 'The scorer’s own version, and that of Bun that runs it: 1.',
+    labelNames: ['version', 'bun'] as const,
+    registers: [registry],
+  }).set({ version: manifest.version, bun: Bun.version }, 1);
   createStateMetrics(registry, state);
   const blocks = createBlockMetrics(registry);
   const models = createModelMetrics(registry);

@@ -120,4 +120,7 @@ export const migrations: readonly string[] = [
   );
   comment on table feedback is 'what people say of readings, named by their place in the log; the gate judges challengers by it too';
   `,
+  `
+  comment on table event is 'what happened to models: drift, registration, gate, promotion, rollback, retention';
+  `,
 ];

@@ -162,9 +162,24 @@ export const models: Plan = {
           queries: [['max by (feature) (lonetree_drift_wasserstein_sigmas)', '{{feature}}']],
         }),
         rows({
+          title: 'Training runs',
+          description:
+            'Each version that was trained and registered, newest first, with what the last gate said of it. realised: share of its own ordinary rows that it calls abnormal, alarm_rate as asked for. The run in MLflow has figures and files.',
+          sql: `select at, detail->>'version' as version, detail->>'why' as why, (detail->>'rows')::bigint as rows,
+            detail->>'trained_from' as rows_from, detail->>'trained_to' as rows_to,
+            (detail->>'trees') || ' × ' || (detail->>'max_samples') as trees_samples,
+            (detail->>'alarm_rate')::float8 as alarm_rate, (detail->>'realised_alarm_rate')::float8 as realised,
+            (select case when (gate.detail->>'passed')::boolean then 'passed'
+              else 'failed: ' || array_to_string(array(select jsonb_array_elements_text(gate.detail->'failed')), ', ') end
+              from event gate where gate.kind = 'gate' and gate.detail @> jsonb_build_object(
+                'name', event.detail->'name', 'version', event.detail->'version') order by gate.id desc limit 1) as gate,
+            detail->>'run_id' as mlflow_run
+            from event where kind = 'registration' and $__timeFilter(at) order by id desc limit 50`,
+        }),
+        rows({
           title: 'What happened to models',
           description:
-            'Verdicts on drift, gates, promotions, rollbacks and retention, newest first. Training runs with their figures are in MLflow.',
+            'Verdicts on drift, registrations, gates, promotions, rollbacks and retention, newest first.',
           sql: `select at, kind, detail from event where $__timeFilter(at) order by id desc limit 50`,
         }),
       ],

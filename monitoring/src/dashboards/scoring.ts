@@ -209,7 +209,7 @@ export const scoring: Plan = {
           unit: 'percentunit',
           limits: [[1, 'yellow']],
           queries: [[`rate(process_cpu_seconds_total{${chosen}}[$__rate_interval])`, '{{instance}}']],
-          width: 8,
+          width: 6,
         }),
         lines({
           title: 'Memory',
@@ -217,7 +217,7 @@ export const scoring: Plan = {
           unit: 'bytes',
           limits: [[350e6, 'red']],
           queries: [[`process_resident_memory_bytes{${chosen}}`, '{{instance}}']],
-          width: 8,
+          width: 6,
         }),
         lines({
           title: 'Event loop, 99th percentile of its lag',
@@ -226,7 +226,16 @@ export const scoring: Plan = {
           unit: 's',
           limits: [[0.25, 'red']],
           queries: [[`nodejs_eventloop_lag_p99_seconds{${chosen}}`, '{{instance}}']],
-          width: 8,
+          width: 6,
+        }),
+        lines({
+          title: 'Scorers by version',
+          description:
+            'How many scorers are of which version of Lonetree, and of Bun. Two for long: an upgrade was left half done.',
+          unit: 'short',
+          isStacked: true,
+          queries: [[`count by (version, bun) (lonetree_build_info{${chosen}})`, '{{version}}, Bun {{bun}}']],
+          width: 6,
         }),
       ],
     },
