@@ -60,12 +60,12 @@ export const listVariables = (): readonly DashboardVariable[] =>
 /** A query as its datasource gets it when All is chosen of each variable, whose values are given by name. */
 export function fillIn(text: string, values: Readonly<Record<string, readonly string[]>>): string {
   const all = Object.entries(values).reduce(
-    (filled, [name, each]) => filled.replaceAll(`$${name}`, `(${each.map(escape).join('|')})`),
+    (filled, [name, each]) => filled.replaceAll(`$${name}`, `(${each.map(quoteForRegex).join('|')})`),
     text.replaceAll('$__rate_interval', '1m'),
   );
   return all.replaceAll(/\$__timeFilter\((\w+)\)/g, "$1 > now() - interval '1 hour'");
 }
 
 /** As Grafana does it for Prometheus: for a regular expression, and that in a quoted string. */
-const escape = (value: string): string =>
+const quoteForRegex = (value: string): string =>
   value.replaceAll('\\', '\\\\\\\\').replaceAll(/[$^*{}[\]'+?.()|]/g, '\\\\$&');
