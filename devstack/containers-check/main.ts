@@ -220,7 +220,17 @@ async function checkWatched(): Promise<void> {
     const { data } = (await (await fetch(url)).json()) as { data: { result: { metric: { job: string } }[] } };
     return data.result.map(({ metric }) => metric.job).sort();
   };
-  const jobs = ['airflow', 'alertmanager', 'kafka', 'mlflow', 'node', 'postgresql', 'prometheus', 'scorer'];
+  const jobs = [
+    'airflow',
+    'alertmanager',
+    'kafka',
+    'mlflow',
+    'node',
+    'postgresql',
+    'prometheus',
+    'scorer',
+    'scorer',
+  ];
   const well = 'up{job!~"mlflow|airflow"} == 1 or probe_success == 1';
   await waitFor('Prometheus reaches all that runs', async () => Bun.deepEquals(await ask(well), jobs));
   check('Prometheus reaches all that runs', true, { jobs, down: await ask('up == 0') });

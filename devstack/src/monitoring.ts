@@ -91,7 +91,9 @@ export function startPrometheus(options: {
       const configuration = join(folder, 'prometheus.yml');
       cpSync(join(sources, 'prometheus', 'rules'), join(folder, 'rules'), { recursive: true });
       const text = readFileSync(join(sources, 'prometheus', 'prometheus.yml'), 'utf8');
-      writeFileSync(configuration, text.replaceAll(/interval: 15s/g, `interval: ${intervalSeconds}s`));
+      const here = text.replaceAll(/_interval: 15s$/gm, `_interval: ${intervalSeconds}s`);
+      // Nobody has a name here.
+      writeFileSync(configuration, here.replace(/^ *dns_sd_configs: .*\n/m, ''));
       writeTargets(join(folder, 'targets'), targets, address);
       return [
         `--config.file=${configuration}`,

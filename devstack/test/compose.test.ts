@@ -103,8 +103,12 @@ test('Prometheus looks for services that are there', () => {
       ([, host]) => host ?? '',
     ),
   );
-  expect(hosts.length).toBeGreaterThan(8);
+  expect(hosts.length).toBeGreaterThan(7);
   expect(hosts.filter((host) => host !== '127.0.0.1' && !(host in compose.services))).toEqual([]);
+  const configuration = readFileSync(join(folder, '..', 'prometheus.yml'), 'utf8');
+  const [, name = '', port] =
+    /dns_sd_configs: \[\{ names: \[(\w+)\], type: A, port: (\d+)/.exec(configuration) ?? [];
+  expect(compose.services[name]?.environment?.PORT).toBe(port);
 });
 
 test.each([
