@@ -11,6 +11,7 @@ type Service = {
   readonly build?: { readonly dockerfile: string };
   readonly cap_drop?: readonly string[];
   readonly cap_add?: readonly string[];
+  readonly environment?: Readonly<Record<string, string | null>>;
   readonly security_opt?: readonly string[];
   readonly read_only?: boolean;
   readonly restart?: string;
