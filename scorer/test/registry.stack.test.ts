@@ -128,7 +128,7 @@ test('what lonetree_ml registers is found by its alias and downloaded, byte for 
   expect(await registry.download(found, never)).toEqual(forestOf('1'));
 });
 
-test('promote and rollback move the alias, announce it where there is a topic, and record it', async () => {
+test('promote and rollback move the alias, announce it where there is a topic, and record it, as what is registered is', async () => {
   await register('2');
   const told = { announced: true, recorded: true };
   const first = ['promote', '--version', '1', '--why', 'first', '--force', '--updates-topic', 'not-there'];
@@ -153,6 +153,8 @@ test('promote and rollback move the alias, announce it where there is a topic, a
     "select kind, detail->>'version', detail->>'replaced', detail->>'by', detail->>'why' from event order by id",
   );
   expect(events.split('\n')).toEqual([
+    'registration|1|||seed 1',
+    'registration|2|||seed 2',
     'promotion|1|||first',
     'promotion|2|1|ann|straße heiß',
     'rollback|1|2||it alarms',
