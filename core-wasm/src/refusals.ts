@@ -97,6 +97,7 @@ export const rejectionReasons = [
   'missing-feature',
   'time-out-of-range',
   'bad-json',
+  'unreadable',
 ] as const;
 export type RejectionReason = (typeof rejectionReasons)[number];
 

@@ -1,7 +1,12 @@
 // Makes topics and reads how far they reach, with a client that is closed again at once.
 import { type Admin, Kafka as KafkaClient, logLevel } from 'kafkajs';
 
-export type Topic = { readonly name: string; readonly partitions: number };
+export type Topic = {
+  readonly name: string;
+  readonly partitions: number;
+  /** By Kafka's names. */
+  readonly settings?: Readonly<Record<string, string>>;
+};
 
 /** As the settings' defaults name them. */
 export const projectTopics: readonly Topic[] = [
@@ -19,10 +24,11 @@ export async function createTopics(
   await withAdmin(kafka.brokers, async (admin) => {
     await admin.createTopics({
       waitForLeaders: true,
-      topics: topics.map(({ name, partitions }) => ({
+      topics: topics.map(({ name, partitions, settings = {} }) => ({
         topic: name,
         numPartitions: partitions,
         replicationFactor: 1,
+        configEntries: Object.entries(settings).map(([key, value]) => ({ name: key, value })),
       })),
     });
   });

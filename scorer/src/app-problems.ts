@@ -58,6 +58,7 @@ function statusOf(reason: Rejection['reason']): ProblemStatus {
     case 'truncated':
     case 'malformed':
     case 'bad-json':
+    case 'unreadable':
       return 400;
     case 'no-readings':
     case 'no-station':

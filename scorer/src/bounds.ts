@@ -20,6 +20,10 @@ export const boundsTable = {
     384 << 10,
     'bytes that a fetch brings of one partition; not less than producers’ batches (up to 1 MiB by default), as of larger ones a fetch brings one partition’s only',
   ),
+  unpackedSizeMax: bound(
+    32 << 20,
+    'bytes that a compressed batch of messages unpacks into; one of more becomes a dead letter',
+  ),
   partitionsConcurrentMax: bound(3, 'partitions whose blocks are handled at once'),
   embeddedBlockMessagesMax: bound(
     2_000,

@@ -1,5 +1,6 @@
 // The connection to Kafka that all of a scorer's readers and writers share the settings of.
 import { Kafka, logLevel, type SASLOptions } from 'kafkajs';
+import { useCodecs } from './broker-kafka-codecs.ts';
 import { createKafkaLog } from './broker-kafka-log.ts';
 import type { KafkaSecurity } from './config.ts';
 import type { Logger } from './log.ts';
@@ -18,9 +19,13 @@ export type KafkaClientOptions = {
 
 export function createKafkaClient(
   options: KafkaClientOptions,
-  { requestTimeoutMs }: { readonly requestTimeoutMs: number },
+  {
+    requestTimeoutMs,
+    unpackedSizeMax,
+  }: { readonly requestTimeoutMs: number; readonly unpackedSizeMax: number },
 ): Kafka {
   const { log, isNews } = options;
+  useCodecs(unpackedSizeMax);
   return new Kafka({
     clientId: options.clientId,
     brokers: [...options.brokers],

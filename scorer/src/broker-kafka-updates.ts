@@ -7,6 +7,7 @@ export type KafkaUpdatesOptions = KafkaClientOptions & {
   readonly topic: string;
   readonly bounds: {
     readonly requestTimeoutMs: number;
+    readonly unpackedSizeMax: number;
     readonly sessionTimeoutMs: number;
     readonly heartbeatIntervalMs: number;
     readonly updatesFetchWaitMaxMs: number;

@@ -26,6 +26,7 @@ export type KafkaOptions = KafkaClientOptions & {
     readonly fetchSizePerPartitionMax: number;
     readonly partitionsConcurrentMax: number;
     readonly requestTimeoutMs: number;
+    readonly unpackedSizeMax: number;
     readonly publishSizeMax: number;
   };
   /** The consumer has stopped for good: the process has to end, so that a new one takes over. */
@@ -295,6 +296,8 @@ type Given = KafkaMessage & {
   readonly valueByteOffset?: number;
   /** -1: there is no value. */
   readonly valueLength?: number;
+  /** Stands for a batch that could not be unpacked. */
+  readonly unreadable?: { readonly error: Error; readonly count: number; readonly content: Buffer };
   header?(name: string): Uint8Array | null | undefined;
 };
 
@@ -342,6 +345,13 @@ class FetchedMessage implements Message, ByteSpan {
   get contentType(): Uint8Array | null {
     const given = this.#given;
     return (given.header ? given.header('content-type') : this.headers['content-type']) ?? null;
+  }
+
+  get unreadable(): Message['unreadable'] {
+    const { unreadable } = this.#given;
+    if (unreadable === undefined) return undefined;
+    const { error, count, content } = unreadable;
+    return { messageCount: count, content, why: error.message };
   }
 
   get headers(): Message['headers'] {

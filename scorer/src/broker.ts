@@ -14,6 +14,16 @@ export type Message = {
   readonly contentType: Uint8Array | null;
   /** All of them, with what is asked of few messages. */
   readonly headers: Readonly<Record<string, Uint8Array>>;
+  /** There is no value, as this message stands for a batch of them that cannot be read. */
+  readonly unreadable?: Unreadable | undefined;
+};
+
+/** A batch of messages that the log has as one piece: the message that stands for it has the last one's offset. */
+export type Unreadable = {
+  readonly messageCount: number;
+  /** As the log has it. */
+  readonly content: Uint8Array;
+  readonly why: string;
 };
 
 /** A view of a message's value. */

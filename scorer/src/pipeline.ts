@@ -302,7 +302,12 @@ export function toBatches(fetched: Fetched): Batches {
   return { fetched, batches, refused };
 }
 
-function encodeUnlikely({ value, timeMs }: Message): ReturnType<typeof encodeJsonReadings> {
+function encodeUnlikely({ value, timeMs, unreadable }: Message): ReturnType<typeof encodeJsonReadings> {
+  if (unreadable !== undefined) {
+    const { messageCount, why } = unreadable;
+    const detail = `A batch of ${messageCount} messages, of which this is the last one’s offset, cannot be unpacked: ${why}. Its bytes are this letter's value.`;
+    return { rejected: { reason: 'unreadable', detail } };
+  }
   if (value === null || value.length === 0)
     return { rejected: { reason: 'empty-message', detail: 'The message has no value.' } };
   return encodeJsonReadings(bytesOf(value), { fallbackTimeMs: timeMs });
@@ -466,7 +471,7 @@ type DeadLetterDraft = {
 /** What is left of a letter that is too large: where its message is, why it was refused, and how large it was. */
 function withoutContent({ message, rejection, ...origin }: DeadLetterDraft): DeadLetterDraft {
   const { key, value } = message;
-  const detail = `${rejection.detail} The message (key ${key?.length ?? 0} bytes, value ${value?.length ?? 0} bytes) is too large for this topic; it is at its origin until the log deletes it.`;
+  const detail = `${rejection.detail} The message (key ${key?.length ?? 0} bytes, value ${(value ?? message.unreadable?.content)?.length ?? 0} bytes) is too large for this topic; it is at its origin until the log deletes it.`;
   return {
     ...origin,
     message: {
@@ -489,7 +494,8 @@ function encodeDeadLetter({ topic, partition, message, rejection }: DeadLetterDr
     reason: rejection.reason,
     detail: rejection.detail,
     key: message.key ?? new Uint8Array(),
-    value: message.value === null ? new Uint8Array() : bytesOf(message.value),
+    value:
+      message.value === null ? (message.unreadable?.content ?? new Uint8Array()) : bytesOf(message.value),
     headers: { ...message.headers },
     messageTimeMs: BigInt(message.timeMs),
   });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { zstdDecompressSync } from 'node:zlib';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { createTopics, type Kafka, type Postgres, startKafka, startPostgres } from '@lonetree/devstack';
 import { DeadLetterSchema, SensorBatchSchema } from '@lonetree/proto';
@@ -13,11 +14,13 @@ import {
   type Message,
   type Producer,
 } from 'kafkajs';
+import { bounds } from '../src/bounds.ts';
 import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
 import { migrations } from '../src/migrations-postgres.ts';
 import { type Service, startService } from '../src/service.ts';
 import { readTopic } from './chaos/topic-reader.ts';
+import { sendPacked } from './send-packed.ts';
 
 // What senders get wrong and what goes wrong around a scorer, on real Kafka and PostgreSQL.
 
@@ -155,6 +158,29 @@ test('each bad message becomes a dead letter with its reason and origin, and the
   expect(metrics).toContain('lonetree_dead_letters_total{reason="bad-json"} 2');
   await service.stop();
 }, 180_000);
+
+test('a batch that unpacks into too much becomes one dead letter with its bytes, and the next message is scored', async () => {
+  await makeTopics('packed');
+  await sendPacked(producer, 'packed', [{ value: batch(good) }, { value: batch(good) }]);
+  await sendPacked(producer, 'packed', [
+    { value: batch(good) },
+    { value: Buffer.alloc(bounds.unpackedSizeMax) },
+  ]);
+  await sendPacked(producer, 'packed', [{ value: batch(good) }]);
+  const service = await startScorer('packed');
+  await until('the readings that can be read are stored', async () => (await storedCount('packed')) === 6);
+  const letters = (await readTopic(kafka, 'packed.dead')).map(({ value }) =>
+    fromBinary(DeadLetterSchema, value),
+  );
+  expect(letters).toMatchObject([{ topic: 'packed', offset: 3n, reason: 'unreadable' }]);
+  const [letter] = letters;
+  expect(letter?.detail).toStartWith('A batch of 2 messages, of which this is the last one’s offset');
+  expect(letter?.detail).toContain('ZSTD: more than 33554432 bytes would come out');
+  const content = zstdDecompressSync(letter?.value ?? new Uint8Array());
+  expect(content.length).toBeGreaterThan(bounds.unpackedSizeMax);
+  expect(content.includes('press-1')).toBe(true);
+  await service.stop();
+});
 
 test('a dead letter that its topic does not take goes without the message, and says where that is', async () => {
   await makeTopics('tight');

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { createTopics, type Kafka, startKafka, topicRanges } from '@lonetree/devstack';
 import { ConfigResourceTypes, Kafka as KafkaClient, logLevel, type Producer } from 'kafkajs';
+import { sendPacked } from './send-packed.ts';
 import { bounds } from '../src/bounds.ts';
 import { type Broker, bytesOf, type Fetched, MessageTooLarge, NothingPublished } from '../src/broker.ts';
 import { createKafkaBroker } from '../src/broker-kafka.ts';
@@ -191,6 +192,40 @@ test('markers of transactions and aborted messages are passed without a block be
   await transactional.disconnect();
   await reader.broker.close();
 }, 90_000);
+
+test.each(['gzip', 'snappy', 'lz4', 'zstd'])('batches that Kafka packs by %s are read', async (codec) => {
+  const topic = `packed-by-${codec}`;
+  await createTopics(kafka, [{ name: topic, partitions: 1, settings: { 'compression.type': codec } }]);
+  const values = Array.from({ length: 3_000 }, (_, index) => `{"station": "press-${index}", "sound": 54.1}`);
+  for (const part of [values.slice(0, 1), values.slice(1, 2_000), values.slice(2_000)])
+    await producer.send({ topic, messages: part.map((value) => ({ key: 'k', value, headers: { a: 'b' } })) });
+  const reader = await read(topic);
+  await until('all messages', () => offsets(reader).length === values.length);
+  const messages = reader.blocks.flatMap((block) => block.messages);
+  expect(messages.map(({ value }) => value && Buffer.from(bytesOf(value)).toString())).toEqual(values);
+  expect(messages.map(({ offset }) => offset)).toEqual(values.map((_, index) => index));
+  expect(Buffer.from(messages[7]?.headers.a ?? []).toString()).toBe('b');
+  await reader.broker.close();
+});
+
+test('a batch that unpacks into too much stands there as one message, and what follows is read', async () => {
+  const topic = 'bombs';
+  await createTopics(kafka, [{ name: topic, partitions: 1 }]);
+  await producer.send({ topic, messages: [{ value: 'first' }] });
+  const unpacked = new Uint8Array(bounds.unpackedSizeMax);
+  await sendPacked(producer, topic, [{ value: Buffer.from('small') }, { value: Buffer.from(unpacked) }]);
+  await producer.send({ topic, messages: [{ value: 'last' }] });
+  const reader = await read(topic);
+  await until('three messages', () => offsets(reader).length === 3);
+  const [first, bomb, last] = reader.blocks.flatMap(({ messages }) => messages);
+  expect([first?.offset, bomb?.offset, last?.offset, reader.position()]).toEqual([0, 2, 3, 4n]);
+  expect([first?.unreadable, last?.unreadable, bomb?.value]).toEqual([undefined, undefined, null]);
+  expect(bomb?.unreadable).toMatchObject({
+    messageCount: 2,
+    why: `ZSTD: more than ${bounds.unpackedSizeMax} bytes would come out`,
+  });
+  await reader.broker.close();
+});
 
 test('a message larger than a fetch is fetched, between others of any size', async () => {
   await createTopics(kafka, [{ name: 'large', partitions: 1 }]);
