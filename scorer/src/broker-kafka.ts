@@ -33,8 +33,14 @@ export type KafkaOptions = KafkaClientOptions & {
   readonly onFatal: (error: Error) => void;
 };
 
+/** Until the first messages tell how much more comes out of them than goes in. */
+const unpackRatioFirst = 8;
+
 export function createKafkaBroker(options: KafkaOptions): Broker {
   const { topic, group, bounds, log, isNews } = options;
+  let unpackRatio = unpackRatioFirst;
+  /** A limit of what a fetch unpacks into, as one of what it brings: the patched client asks at each fetch. */
+  const packed = (sizeMax: number) => (() => Math.ceil(sizeMax / unpackRatio)) as unknown as number;
   const kafka = createKafkaClient(options, bounds);
   const consumer = kafka.consumer({
     groupId: group,
@@ -43,8 +49,8 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
     rebalanceTimeout: bounds.rebalanceTimeoutMs,
     maxWaitTimeInMs: bounds.fetchWaitMaxMs,
     minBytes: 1,
-    maxBytes: bounds.fetchSizeMax,
-    maxBytesPerPartition: bounds.fetchSizePerPartitionMax,
+    maxBytes: packed(bounds.fetchSizeMax),
+    maxBytesPerPartition: packed(bounds.fetchSizePerPartitionMax),
   });
   const producer = kafka.producer({ allowAutoTopicCreation: false, maxInFlightRequests: 1 });
   const admin = kafka.admin();
@@ -154,6 +160,8 @@ export function createKafkaBroker(options: KafkaOptions): Broker {
       clearInterval(timer);
     }
     if (isStale()) return; // Sought meanwhile.
+    // It rises at once, and falls slowly.
+    unpackRatio = Math.max(unpackRatioOf(batch), (unpackRatio + 1) / 2);
     const { partition } = batch;
     const from = place.begins(partition, fetchedFrom(batch));
     const last = batch.lastOffset();
@@ -288,9 +296,16 @@ function fetchedFrom(batch: EachBatchPayload['batch']): bigint {
   return BigInt(fetchedOffset);
 }
 
+/** Of its last messages; 1 when they are not compressed. */
+function unpackRatioOf({ messages }: EachBatchPayload['batch']): number {
+  const { batchContext } = messages.at(-1) as Given;
+  return Math.max(batchContext?.unpackRatio ?? 1, 1);
+}
+
 /** What the patched client knows of a record besides. Formats of records from before Kafka 0.11 have none of it. */
 type Given = KafkaMessage & {
   readonly offsetNumber?: number;
+  readonly batchContext?: { readonly unpackRatio?: number };
   readonly timestampMs?: number;
   readonly valueBuffer?: ArrayBufferLike;
   readonly valueByteOffset?: number;

@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { createTopics, type Kafka, startKafka, topicRanges } from '@lonetree/devstack';
 import { ConfigResourceTypes, Kafka as KafkaClient, logLevel, type Producer } from 'kafkajs';
-import { sendPacked } from './send-packed.ts';
 import { bounds } from '../src/bounds.ts';
 import { type Broker, bytesOf, type Fetched, MessageTooLarge, NothingPublished } from '../src/broker.ts';
 import { createKafkaBroker } from '../src/broker-kafka.ts';
 import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
+import { sendPacked } from './send-packed.ts';
 
 const deadlineMs = 30_000;
 let kafka: Kafka;
@@ -205,6 +205,23 @@ test.each(['gzip', 'snappy', 'lz4', 'zstd'])('batches that Kafka packs by %s are
   expect(messages.map(({ value }) => value && Buffer.from(bytesOf(value)).toString())).toEqual(values);
   expect(messages.map(({ offset }) => offset)).toEqual(values.map((_, index) => index));
   expect(Buffer.from(messages[7]?.headers.a ?? []).toString()).toBe('b');
+  await reader.broker.close();
+});
+
+test('fetches of what is packed bring less, so that no more comes out than of what is not', async () => {
+  const topic = 'dense';
+  await createTopics(kafka, [{ name: topic, partitions: 1 }]);
+  const batchSize = 65_536;
+  const batchCount = 100;
+  for (let sent = 0; sent < batchCount; sent += 1)
+    await sendPacked(producer, topic, [{ value: `${sent} `.repeat(batchSize).slice(0, batchSize) }]);
+  const reader = await read(topic);
+  await until('all messages', () => offsets(reader).length === batchCount);
+  const sizes = reader.blocks.map(({ messages }) =>
+    messages.reduce((sum, { value }) => sum + (value?.length ?? 0), 0),
+  );
+  // The first fetch knows nothing of them yet.
+  expect(Math.max(...sizes.slice(1))).toBeLessThanOrEqual(bounds.fetchSizePerPartitionMax + batchSize);
   await reader.broker.close();
 });
 

@@ -24,10 +24,15 @@ const undefinedTable = '42P01';
 export async function startBenchStack(options: {
   readonly batch: number;
   readonly partitions: number;
+  readonly compression: string;
 }): Promise<BenchStack> {
   const [kafka, database] = await Promise.all([startKafka({ heapMb: 1_024 }), startPostgres()]);
   await createTopics(kafka, [
-    { name: 'readings', partitions: options.partitions },
+    {
+      name: 'readings',
+      partitions: options.partitions,
+      settings: { 'compression.type': options.compression },
+    },
     { name: 'anomalies', partitions: 3 },
     { name: 'readings.dead-letter', partitions: 1 },
   ]);

@@ -176,8 +176,10 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     const { readings, rows, goals, figures } = await measure[options.mode.kind](stack, options);
     const missing = rows.map((count) => readings - count);
-    const { batch: readingsPerMessage, scorers } = options;
-    console.log(JSON.stringify({ readings, readingsPerMessage, scorers, ...figures, missing, goals }));
+    const { batch: readingsPerMessage, scorers, compression } = options;
+    console.log(
+      JSON.stringify({ readings, readingsPerMessage, scorers, compression, ...figures, missing, goals }),
+    );
     for (const { what, goal, measured, isMet } of goals)
       console.error(`${isMet ? 'met' : 'MISSED'}: ${what}: ${measured}, wanted ${goal}`);
     return missing.every((count) => count === 0) && goals.every(({ isMet }) => isMet) ? 0 : 1;

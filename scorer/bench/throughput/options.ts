@@ -8,8 +8,12 @@ export type Options = {
   readonly partitions: number;
   readonly scorers: number;
   readonly rounds: number;
+  /** By Kafka, of the topic of readings. */
+  readonly compression: Compression;
   readonly mode: Mode;
 };
+const compressions = ['uncompressed', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
+type Compression = (typeof compressions)[number];
 export type Mode =
   | { readonly kind: 'rate' }
   | { readonly kind: 'metrics' }
@@ -27,6 +31,7 @@ same rows. Prints one line of JSON. Exits 1 when a row is missing or a goal is n
   --batch N       readings a message (1000)
   --partitions N  of the topic (6)
   --scorers N     processes that share them (1)
+  --compression C of the messages by Kafka: gzip, snappy, lz4 or zstd (uncompressed)
   --rounds N      of the bare copy, or of the turns that are compared (3)
 
 Instead of that:
@@ -48,6 +53,7 @@ export function parseOptions(args: readonly string[]): Options | 'help' {
     partitions: whole('partitions', values.partitions, 1_000),
     scorers: whole('scorers', values.scorers, 64),
     rounds: whole('rounds', values.rounds, 100),
+    compression: chooseCompression(values.compression),
     mode: chooseMode(values),
   };
 }
@@ -63,6 +69,7 @@ function parse(args: readonly string[]) {
         partitions: { ...text, default: '6' },
         scorers: { ...text, default: '1' },
         rounds: { ...text, default: '3' },
+        compression: { ...text, default: 'uncompressed' },
         soak: text,
         rate: text,
         shadow: text,
@@ -87,6 +94,13 @@ function chooseMode({ soak, rate, shadow, metrics }: ReturnType<typeof parse>['v
   if (!(Number(shadow) > 0 && Number(shadow) <= 1))
     throw new UsageError(`--shadow is "${shadow}"; give a share above 0 and up to 1`);
   return { kind: 'shadow', sampleRate: shadow };
+}
+
+function chooseCompression(text: string): Compression {
+  const compression = compressions.find((one) => one === text);
+  if (compression === undefined)
+    throw new UsageError(`--compression is "${text}"; give one of ${compressions.join(', ')}`);
+  return compression;
 }
 
 function whole(name: string, text: string, most: number): number {
