@@ -8,7 +8,7 @@ test('without options it measures the rate of one scorer', () => {
     partitions: 6,
     scorers: 1,
     rounds: 3,
-    compression: 'uncompressed',
+    compression: 'producer',
     mode: { kind: 'rate' },
   });
 });
@@ -26,7 +26,7 @@ test.each([
   [['--readings', 'x'], '--readings is "x"; give a whole number from 1 to 1000000000'],
   [['--scorers', '1.5'], '--scorers is "1.5"'],
   [['--rounds', '-1'], "'--rounds' argument is ambiguous"],
-  [['--compression', 'zip'], '--compression is "zip"; give one of uncompressed, gzip, snappy, lz4, zstd'],
+  [['--compression', 'zip'], '--compression is "zip"; give one of producer, gzip, snappy, lz4, zstd'],
   [['--soak', 'x'], '--soak is "x"'],
   [['--shadow', '2'], '--shadow is "2"; give a share above 0 and up to 1'],
   [['--shadow', '0.1', '--metrics'], '--shadow and --metrics do not go together'],

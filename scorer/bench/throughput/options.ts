@@ -8,11 +8,11 @@ export type Options = {
   readonly partitions: number;
   readonly scorers: number;
   readonly rounds: number;
-  /** By Kafka, of the topic of readings. */
+  /** `compression.type` of the topic of readings. */
   readonly compression: Compression;
   readonly mode: Mode;
 };
-const compressions = ['uncompressed', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
+const compressions = ['producer', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
 type Compression = (typeof compressions)[number];
 export type Mode =
   | { readonly kind: 'rate' }
@@ -31,7 +31,7 @@ same rows. Prints one line of JSON. Exits 1 when a row is missing or a goal is n
   --batch N       readings a message (1000)
   --partitions N  of the topic (6)
   --scorers N     processes that share them (1)
-  --compression C of the messages by Kafka: gzip, snappy, lz4 or zstd (uncompressed)
+  --compression C of the topic: gzip, snappy, lz4, zstd (producer: as sent, not compressed)
   --rounds N      of the bare copy, or of the turns that are compared (3)
 
 Instead of that:
@@ -69,7 +69,7 @@ function parse(args: readonly string[]) {
         partitions: { ...text, default: '6' },
         scorers: { ...text, default: '1' },
         rounds: { ...text, default: '3' },
-        compression: { ...text, default: 'uncompressed' },
+        compression: { ...text, default: 'producer' },
         soak: text,
         rate: text,
         shadow: text,
