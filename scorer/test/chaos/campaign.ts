@@ -25,6 +25,9 @@ const frozenMs = 9_000;
 const restartDelayMs = 500;
 const drainDeadlineMs = 90_000;
 
+/** Each seed has another one; the producer's is none. */
+const compressions = ['producer', 'gzip', 'snappy', 'lz4', 'zstd'];
+
 type Scorer = { readonly process: ChildProcess; isWanted: boolean; isFrozen: boolean };
 export type CampaignOptions = {
   readonly seed: number;
@@ -35,6 +38,8 @@ export type CampaignOptions = {
   readonly say: (line: string) => void;
 };
 export type CampaignReport = Comparison & {
+  /** Of the messages, by Kafka. */
+  readonly compression: string;
   readonly kills: number;
   readonly freezes: number;
   /** Blocks that a scorer wanted to store when another one already had. */
@@ -219,8 +224,13 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
   const [kafka, database] = await Promise.all([startKafka(), startPostgres()]);
   const campaign = new Campaign(kafka, database, seededRandom(options.seed));
   try {
+    const compression = compressions[options.seed % compressions.length] as string;
     await createTopics(kafka, [
-      { name: topics.readings, partitions: partitionCount },
+      {
+        name: topics.readings,
+        partitions: partitionCount,
+        settings: { 'compression.type': compression },
+      },
       { name: topics.anomalies, partitions: 3 },
       { name: topics.deadLetters, partitions: 1 },
     ]);
@@ -245,6 +255,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     const comparison = await compare(kafka, database.url, load.ledgers);
     return {
       ...comparison,
+      compression,
       kills: campaign.kills,
       freezes: campaign.freezes,
       fenced: campaign.countFenced(),

@@ -1,6 +1,8 @@
 // Reads a whole Kafka topic with a client of its own, for comparing it with what was stored.
 import { topicRanges } from '@lonetree/devstack';
 import { type IHeaders, Kafka, logLevel } from 'kafkajs';
+import { bounds } from '../../src/bounds.ts';
+import { useCodecs } from '../../src/broker-kafka-codecs.ts';
 
 export type TopicMessage = {
   readonly partition: number;
@@ -18,6 +20,7 @@ export async function readTopic(kafka: { readonly brokers: string }, topic: stri
   );
   const messages: TopicMessage[] = [];
   if (open.size === 0) return messages;
+  useCodecs(bounds.unpackedSizeMax);
   const client = new Kafka({ brokers: kafka.brokers.split(','), logLevel: logLevel.NOTHING });
   const consumer = client.consumer({ groupId: `reader-${crypto.randomUUID()}`, maxWaitTimeInMs: 100 });
   await consumer.connect();
