@@ -30,6 +30,8 @@ const toolOptions = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
 /** A running broker. Its port and data stay the same from `kill9` to `start`. */
 export type Kafka = {
   readonly brokers: string;
+  /** Where it is reached by TLS and a login; null when it is not. */
+  readonly secureBrokers: string | null;
   /** host:port where it shows its figures to Prometheus; null when it does not. */
   readonly metricsAddress: string | null;
   readonly pid: number;
@@ -48,6 +50,14 @@ export type KafkaOptions = {
   readonly heapMb?: number;
   /** Shows its figures to Prometheus, by an agent in the broker. */
   readonly hasMetrics?: boolean;
+  /** Is reached by TLS and a login too, with any of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512. */
+  readonly secure?: Secure;
+};
+type Secure = {
+  /** Private key (PKCS 8) and certificate, in one PEM file. */
+  readonly keyFile: string;
+  readonly username: string;
+  readonly password: string;
 };
 
 export async function startKafka(options: KafkaOptions = {}): Promise<Kafka> {
@@ -64,9 +74,11 @@ export async function startKafka(options: KafkaOptions = {}): Promise<Kafka> {
   });
 }
 
-async function startBroker({ heapMb = heapMbDefault, hasMetrics = false }: KafkaOptions): Promise<Kafka> {
+async function startBroker(options: KafkaOptions): Promise<Kafka> {
+  const { heapMb = heapMbDefault, hasMetrics = false, secure } = options;
   const server = new Server('Kafka');
   const brokers = `127.0.0.1:${freePort()}`;
+  const secureBrokers = secure === undefined ? null : `127.0.0.1:${freePort()}`;
   const properties = join(server.folder, 'server.properties');
   const metricsAddress = hasMetrics ? `127.0.0.1:${freePort()}` : null;
   const agent = metricsAddress === null ? [] : [`-javaagent:${findAgent()}=${metricsAddress}:${agentRules}`];
@@ -76,12 +88,12 @@ async function startBroker({ heapMb = heapMbDefault, hasMetrics = false }: Kafka
     await server.untilReady(() => server.log().includes('Kafka Server started'), startDeadlineMs);
   };
   try {
-    writeFileSync(
-      properties,
-      brokerProperties({ brokers, controller: `127.0.0.1:${freePort()}`, folder: server.folder }),
-    );
+    const plain = brokerProperties({ brokers, controller: `127.0.0.1:${freePort()}`, folder: server.folder });
+    const added = secure && secureBrokers !== null ? secureProperties(plain, secureBrokers, secure) : {};
+    writeFileSync(properties, lines({ ...plain, ...added }));
     const clusterId = randomBytes(16).toString('base64url').replace(/^-/, 'A');
-    await run(java(toolOptions, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', properties));
+    const format = ['format', '-t', clusterId, '-c', properties, ...(secure ? scramUsers(secure) : [])];
+    await run(java(toolOptions, 'kafka.tools.StorageTool', ...format));
     await start();
   } catch (error) {
     await server.stop();
@@ -89,6 +101,7 @@ async function startBroker({ heapMb = heapMbDefault, hasMetrics = false }: Kafka
   }
   return {
     brokers,
+    secureBrokers,
     metricsAddress,
     start: () => progress('Starting Kafka again', start),
     get pid() {
@@ -127,9 +140,14 @@ function java(options: readonly string[], ...program: readonly string[]): string
   ];
 }
 
-function brokerProperties(options: { brokers: string; controller: string; folder: string }): string {
+const lines = (properties: Readonly<Record<string, string | number | boolean>>): string =>
+  Object.entries(properties)
+    .map(([key, value]) => `${key}=${value}\n`)
+    .join('');
+
+function brokerProperties(options: { brokers: string; controller: string; folder: string }) {
   const { brokers, controller, folder } = options;
-  return Object.entries({
+  return {
     'process.roles': 'broker,controller',
     'node.id': 1,
     'controller.quorum.voters': `1@${controller}`,
@@ -153,10 +171,34 @@ function brokerProperties(options: { brokers: string; controller: string; folder
     // After kill -9 the node waits until its former self counts as gone.
     'broker.session.timeout.ms': 3000,
     'broker.heartbeat.interval.ms': 500,
-  })
-    .map(([key, value]) => `${key}=${value}\n`)
-    .join('');
+  };
 }
+
+type Properties = ReturnType<typeof brokerProperties>;
+function secureProperties(plain: Properties, secureBrokers: string, secure: Secure) {
+  const { keyFile, username, password } = secure;
+  const address = `SECURE://${secureBrokers}`;
+  const listener = 'listener.name.secure';
+  const login = 'org.apache.kafka.common.security';
+  const scram = `${login}.scram.ScramLoginModule required;`;
+  return {
+    listeners: `${plain.listeners},${address}`,
+    'advertised.listeners': `${plain['advertised.listeners']},${address}`,
+    'listener.security.protocol.map': `${plain['listener.security.protocol.map']},SECURE:SASL_SSL`,
+    'ssl.keystore.type': 'PEM',
+    'ssl.keystore.location': keyFile,
+    [`${listener}.sasl.enabled.mechanisms`]: 'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512',
+    [`${listener}.plain.sasl.jaas.config`]: `${login}.plain.PlainLoginModule required user_${username}="${password}";`,
+    [`${listener}.scram-sha-256.sasl.jaas.config`]: scram,
+    [`${listener}.scram-sha-512.sasl.jaas.config`]: scram,
+  };
+}
+
+const scramUsers = ({ username, password }: Secure): string[] =>
+  ['SCRAM-SHA-256', 'SCRAM-SHA-512'].flatMap((mechanism) => [
+    '--add-scram',
+    `${mechanism}=[name=${username},password=${password}]`,
+  ]);
 
 /** Brings Java, where it may, and the broker's jars. */
 export async function ensureKafka(): Promise<void> {
